@@ -1,0 +1,155 @@
+"""What is known about a version: its files, its record, its place. Facts only; every value parses or refuses."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import attrs
+
+from modelkeep.digest import digest, digest_of, is_digest
+from modelkeep.errors import InvalidValueError
+
+_PACK = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
+_MAX = 1 << 53  # what JSON readers in any language keep exactly
+
+
+def is_pack(value: object) -> bool:
+    """Whether *value* is the id of a pack: ``<transaction>-<n>``; anything else never becomes a key."""
+    return isinstance(value, str) and _PACK.fullmatch(value) is not None
+
+
+def is_count(value: object) -> bool:
+    """Whether *value* is a whole number from 0 on that JSON keeps exactly."""
+    return type(value) is int and 0 <= value <= _MAX
+
+
+@attrs.frozen
+class Place:
+    """Where the manifest of a version lies: a pack, and the offset and length in bytes within it."""
+
+    pack: str
+    offset: int
+    length: int
+
+    @classmethod
+    def parse(cls, value: object) -> Place:
+        """Read ``[pack, offset, length]``.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        match value:
+            case [str(pack), int(offset), int(length)] if is_pack(pack) and is_count(offset) and is_count(length):
+                return cls(pack, offset, length)
+        raise ValueError(f"{value!r} is no place; a place is [pack, offset, length]")
+
+    def to_json(self) -> list[str | int]:
+        """The form in entries."""
+        return [self.pack, self.offset, self.length]
+
+
+def check_path(path: str) -> str:
+    """Return *path* if a file of a version can bear it: relative, with ``/``, no ``.`` or ``..``, nothing odd.
+
+    Raises:
+        InvalidValueError: it cannot; the message quotes it.
+
+    Example:
+        >>> check_path("weights/model.safetensors")
+        'weights/model.safetensors'
+    """
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or re.search(r"[\x00-\x1f\x7f\\:]", path):
+        raise InvalidValueError(
+            f"file path {path!r} must be relative, with '/' between names and none of . .. : \\ or control characters",
+            path=path,
+        )
+    return path
+
+
+@attrs.frozen
+class FileFacts:
+    """One file of a version: path, size in bytes, digest.
+
+    The digest is the BLAKE3 of the bytes for a file of one piece (up to 8 MiB; what ``b3sum`` prints), and of the
+    list of piece digests and lengths for a larger one.
+    """
+
+    path: str
+    size: int
+    digest: str
+
+
+def content_digest(files: tuple[FileFacts, ...]) -> str:
+    """The digest of files alone: equal bytes under equal paths have equal content."""
+    lines = (f"{file.size} {file.digest} {file.path}" for file in sorted(files, key=lambda file: file.path))
+    return digest_of("modelkeep content 1", *lines)
+
+
+def identity_digest(content: str, record: bytes, number: int) -> str:
+    """The digest that is a version: its content, the bytes of its record, and its number."""
+    return digest_of("modelkeep version 1", content, digest(record), str(number))
+
+
+@attrs.frozen
+class Parent:
+    """A version that this one was made from, by name, number and identity; it may lie in another model.
+
+    Example:
+        >>> str(Parent("churn", 6, "0" * 64))
+        'churn:6'
+    """
+
+    name: str
+    number: int
+    identity: str = attrs.field()
+
+    @identity.validator
+    def _check(self, _: object, value: str) -> None:
+        if not is_digest(value):
+            raise ValueError(f"{value!r} is no digest")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.number}"
+
+
+@attrs.frozen
+class Origin:
+    """Where an adopted file came from: its name, and when it was last changed."""
+
+    path: str
+    modified: str
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """What a version knows about itself from its save; it never changes.
+
+    Args:
+        params: what went into training.
+        metrics: what was measured.
+        tags: short texts by name, given at the save.
+        notes: free text.
+        parents: versions that it was made from.
+        serializer: what wrote its files.
+        serializer_format: the number of that serializer's file layout.
+        packages: versions of the distributions that the serializer names.
+        type: the class of the object that was saved.
+        python: the version of Python.
+        host: the machine that saved it.
+        origin: for an adopted file or folder, where it came from.
+    """
+
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+    tags: dict[str, str]
+    notes: str
+    parents: tuple[Parent, ...]
+    serializer: str
+    serializer_format: int
+    packages: dict[str, str]
+    type: str
+    python: str
+    host: str
+    origin: Origin | None = None
