@@ -1,0 +1,83 @@
+"""The narrow port that everything stored goes through: six verbs, and what a new store must promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from modelkeep.digest import Buffer
+
+MAX_VALUE = 8 * 1024 * 1024  # bytes; larger values would need multipart, where Ceph ignores conditions
+
+
+@attrs.frozen
+class StoredObject:
+    """One line of a listing: key, size in bytes, and when it was last written by the store's own clock."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A prefix that holds immutable objects.
+
+    Every verb may raise `AccessError` (denied; never read as "missing"), `StoreError` (refused or failed,
+    nothing was written) and `OutcomeUnknownError` (no answer came; the request may have been carried out, now
+    or later). Each of them names the key in the attribute ``key``. What a source of bytes or an iterable of
+    keys raises passes through unchanged.
+
+    Keys are relative to the store's prefix: parts of 1 to 255 ASCII letters, digits and ``_ - . %``, none
+    beginning with a dot, separated by ``/``. Every verb refuses another key with `StoreError`. No key may be
+    a folder of another key: some stores cannot hold both.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where the store lies, without credentials."""
+        ...
+
+    def create(self, key: str, value: bytes) -> None:
+        """Store *value* (at most 8 MiB) unless *key* exists, atomically: of any number of callers one wins.
+
+        Equal bytes still lose; a reader sees no half value; once this returns, every reader sees it. One
+        round trip. Raises `ObjectExistsError`; the old bytes are intact.
+        """
+        ...
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """Read an object, or of it *span* = (offset, length) in bytes, cut where the object ends.
+
+        Beyond the end and for length 0 that is ``b""``; a negative number raises `StoreError`. One round
+        trip. Raises `MissingObjectError`.
+        """
+        ...
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Read whole objects at once; those that do not exist are left out.
+
+        One round, a request for each key.
+        """
+        ...
+
+    def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
+        """Store what *source* yields, under a key that nobody else writes; it is read once, in order.
+
+        Nothing shows under *key* before all of it is there. Large sources take several requests.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Objects whose key begins with *prefix*, in key order, lazily, never from a cache.
+
+        A prefix may end inside a name; one that no key can begin with is refused with `StoreError`.
+        """
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that do not exist are no error."""
+        ...

@@ -1,0 +1,183 @@
+"""Behaviour is wrapped around a store, not switched inside: ``ReadOnly(Recording(open_store("models")))``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from modelkeep.digest import Buffer
+from modelkeep.errors import AccessError
+from modelkeep.stores.port import Store, StoredObject
+
+
+class Wrapper:
+    """Hands every verb on to the store within; subclasses change what they need.
+
+    Args:
+        within: the store that does the work.
+    """
+
+    def __init__(self, within: Store) -> None:
+        self.within = within
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.within!r})"
+
+    @property
+    def url(self) -> str:
+        """See `Store.url`."""
+        return self.within.url
+
+    def create(self, key: str, value: bytes) -> None:
+        """See `Store.create`."""
+        self.within.create(key, value)
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """See `Store.get`."""
+        return self.within.get(key, span)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.get_many`."""
+        return self.within.get_many(keys)
+
+    def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
+        """See `Store.put_pack`."""
+        self.within.put_pack(key, source)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Store.list`."""
+        return self.within.list(prefix)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        self.within.delete(keys)
+
+
+class ReadOnly(Wrapper):
+    """Refuses to write.
+
+    Example:
+        >>> from modelkeep.stores.memory import MemoryStore
+        >>> ReadOnly(MemoryStore()).create("a", b"")
+        Traceback (most recent call last):
+        modelkeep.errors.AccessError: memory:// was opened for reading only, so a cannot be written
+    """
+
+    def _refuse(self, key: str) -> AccessError:
+        return AccessError(f"{self.url} was opened for reading only, so {key} cannot be written", key=key)
+
+    def create(self, key: str, value: bytes) -> None:
+        """Raises `AccessError`."""
+        del value
+        raise self._refuse(key)
+
+    def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
+        """Raises `AccessError`."""
+        del source
+        raise self._refuse(key)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Raises `AccessError`."""
+        raise self._refuse(", ".join(keys))
+
+
+class Recording(Wrapper):
+    """Notes every request as (verb, key), so that costs can be asserted.
+
+    Example:
+        >>> from modelkeep.stores.memory import MemoryStore
+        >>> store = Recording(MemoryStore())
+        >>> store.create("a", b"1"); store.get("a"); store.counts()
+        b'1'
+        Counter({'create': 1, 'get': 1})
+    """
+
+    def __init__(self, within: Store) -> None:
+        super().__init__(within)
+        self.requests: list[tuple[str, str]] = []
+
+    def counts(self) -> Counter[str]:
+        """How often each verb was requested; a `get_many` counts as one *get* for each key."""
+        return Counter(verb for verb, _ in self.requests)
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self.requests.clear()
+
+    def create(self, key: str, value: bytes) -> None:
+        """See `Store.create`."""
+        self.requests.append(("create", key))
+        self.within.create(key, value)
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """See `Store.get`."""
+        self.requests.append(("get", key))
+        return self.within.get(key, span)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.get_many`."""
+        asked = list(keys)
+        self.requests.extend(("get", key) for key in asked)
+        return self.within.get_many(asked)
+
+    def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
+        """See `Store.put_pack`."""
+        self.requests.append(("put_pack", key))
+        self.within.put_pack(key, source)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Store.list`."""
+        self.requests.append(("list", prefix))
+        return self.within.list(prefix)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        asked = list(keys)
+        self.requests.extend(("delete", key) for key in asked)
+        self.within.delete(asked)
+
+
+class Latency(Wrapper):
+    """Waits before every request, as a far bucket makes one wait; a `get_many` waits once.
+
+    Args:
+        within: the store that does the work.
+        seconds: how long each round takes.
+        sleep: how to wait.
+    """
+
+    def __init__(self, within: Store, seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        super().__init__(within)
+        self.seconds = seconds
+        self._sleep = sleep
+
+    def create(self, key: str, value: bytes) -> None:
+        """See `Store.create`."""
+        self._sleep(self.seconds)
+        self.within.create(key, value)
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """See `Store.get`."""
+        self._sleep(self.seconds)
+        return self.within.get(key, span)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.get_many`."""
+        self._sleep(self.seconds)
+        return self.within.get_many(keys)
+
+    def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
+        """See `Store.put_pack`."""
+        self._sleep(self.seconds)
+        self.within.put_pack(key, source)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Store.list`."""
+        self._sleep(self.seconds)
+        return self.within.list(prefix)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        self._sleep(self.seconds)
+        self.within.delete(keys)
