@@ -1,0 +1,128 @@
+r"""One entry of a journal: a line of JSON and a line with its own BLAKE3.
+
+```
+{"n":7,"prev":"…","tx":"…","time":"2026-03-01T12:00:00.000000Z","actor":"ada@acme","seen":{…},"ops":[…]}\n
+<64 hexadecimal digits: the BLAKE3 of the line above, its newline included>\n
+```
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import orjson
+from blake3 import blake3
+
+from modelkeep.digest import digest, is_digest
+
+Head = tuple[int, str]  # number and digest of a journal's last entry
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_TX = re.compile(r"[0-9a-f]{32}")
+
+
+class DamagedError(ValueError):
+    """The bytes are not those of an entry, or not those that were written."""
+
+
+@attrs.frozen
+class Entry:
+    """What one entry says.
+
+    Args:
+        number: its place in the journal, from 1 on.
+        prev: the digest of the entry before; of entry 1, the genesis of the journal.
+        tx: the transaction, 32 hexadecimal digits, unique.
+        time: when its writer wrote it, by the writer's clock.
+        actor: who wrote it.
+        seen: the heads of the sister journals that its writer had seen.
+        ops: what it does.
+        digest: the BLAKE3 of all its bytes, which the next entry carries as *prev*.
+    """
+
+    number: int
+    prev: str
+    tx: str
+    time: str
+    actor: str
+    seen: dict[str, Any]
+    ops: list[dict[str, Any]]
+    digest: str
+
+
+def genesis(registry: str, prefix: str) -> str:
+    """What entry 1 carries as *prev*, so that no journal can be passed off as another's."""
+    return digest(f"modelkeep journal 1\n{registry}\n{prefix}\n".encode())
+
+
+def sign(line: bytes) -> bytes:
+    r"""End a line of JSON with the line of its digest.
+
+    Example:
+        >>> sign(b"{}").count(b"\n")
+        2
+    """
+    whole = line + b"\n"
+    return whole + blake3(whole).hexdigest().encode() + b"\n"
+
+
+def check_signed(raw: bytes) -> bytes:
+    """The line of JSON in *raw*.
+
+    Raises:
+        DamagedError: the digest line does not fit.
+    """
+    end = raw.find(b"\n") + 1
+    if not end or raw[end:] != blake3(raw[:end]).hexdigest().encode() + b"\n":
+        raise DamagedError("its digest line does not fit its bytes")
+    return raw[:end]
+
+
+def encode(
+    number: int,
+    prev: str,
+    tx: str,
+    time: str,
+    actor: str,
+    seen: Mapping[str, Head],
+    ops: Sequence[Mapping[str, Any]],
+) -> bytes:
+    """The bytes of an entry."""
+    facts = {
+        "n": number,
+        "prev": prev,
+        "tx": tx,
+        "time": time,
+        "actor": actor,
+        "seen": {name: list(head) for name, head in seen.items() if head[0]},
+        "ops": ops,
+    }
+    return sign(orjson.dumps(facts))
+
+
+def parse(raw: bytes, number: int) -> Entry:
+    """Read an entry that should bear *number*.
+
+    Raises:
+        DamagedError: it is not an entry of this number; says why.
+    """
+    try:
+        facts = orjson.loads(check_signed(raw))
+    except orjson.JSONDecodeError as error:
+        raise DamagedError(f"it is no JSON: {error}") from None
+    match facts:
+        case {
+            "n": int(n),
+            "prev": str(prev),
+            "tx": str(tx),
+            "time": str(time),
+            "actor": str(actor),
+            "seen": dict(seen),
+            "ops": list(ops),
+        } if n == number and is_digest(prev) and _TX.fullmatch(tx) and _TIME.fullmatch(time):
+            if all(isinstance(op, dict) and isinstance(op.get("op"), str) for op in ops):
+                return Entry(n, prev, tx, time, actor, seen, ops, blake3(raw).hexdigest())
+    raise DamagedError(f"it does not have the fields of entry {number}")

@@ -1,0 +1,109 @@
+"""Folding a journal: entry after entry into a state, with no storage. Total: nothing that lies there stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic
+
+import attrs
+
+from modelkeep.digest import digest
+from modelkeep.entry import DamagedError, Entry, parse
+from modelkeep.folds.rules import IllegalError, Op, Rules, S
+
+
+@attrs.define
+class Fold(Generic[S]):
+    """A journal folded up to its head, and what was odd on the way.
+
+    Args:
+        rules: what the operations mean.
+        digest: of the last entry; before the first, the genesis of the journal.
+        state: what the entries add up to.
+        head: the number of the last entry.
+        faults: damaged entries that no seal has named yet, with the reason.
+        void: well-formed entries that broke a rule, with the rule; they took their number and changed nothing.
+        unknown: entries with an operation that this release does not know.
+        skipped: the same, marked so that reading may go on.
+        cancelled: transactions that were settled as never to happen.
+    """
+
+    rules: Rules[S]
+    digest: str
+    state: S = attrs.field()
+    head: int = 0
+    faults: dict[int, str] = attrs.Factory(dict)
+    void: dict[int, str] = attrs.Factory(dict)
+    unknown: dict[int, str] = attrs.Factory(dict)
+    skipped: dict[int, str] = attrs.Factory(dict)
+    cancelled: set[str] = attrs.Factory(set)
+
+    @state.default
+    def _start(self) -> S:
+        return self.rules.start()
+
+    def take(self, raw: bytes) -> Entry | None:
+        """Fold in the bytes of the next entry; None if they are damaged. Either way they take the number."""
+        number, before = self.head + 1, self.digest
+        self.head = number
+        try:
+            entry = self._parse(raw, number, before)
+        except DamagedError as error:
+            self.digest = digest(raw)
+            self.faults[number] = str(error)
+            self.state.note_loss()
+            return None
+        self.digest = entry.digest
+        try:
+            self._apply(entry)
+        except IllegalError as error:
+            self.void[number] = str(error)
+        return entry
+
+    def _parse(self, raw: bytes, number: int, before: str) -> Entry:
+        entry = parse(raw, number)
+        if entry.prev != before and number - 1 not in self.faults:
+            raise DamagedError(f"it does not follow entry {number - 1}: one of the two was altered")
+        return entry
+
+    def _apply(self, entry: Entry) -> None:
+        if entry.tx in self.cancelled:
+            raise IllegalError("its transaction was cancelled")
+        known: list[Op] = []
+        for facts in entry.ops:
+            name = facts["op"]
+            kind = self.rules.ops.get(name)
+            if kind is not None:
+                known.append(kind.parse(facts))
+            elif name == "cancel":
+                self.cancelled.add(str(facts.get("tx")))
+            elif name == "seal":
+                self._seal(facts.get("n"))
+            elif facts.get("skippable") is True:
+                self.skipped[entry.number] = name
+            else:
+                self.unknown[entry.number] = name
+        self.check(known)
+        for op in known:
+            op.apply(self.state, entry)
+
+    def _seal(self, number: object) -> None:
+        if isinstance(number, int):
+            self.faults.pop(number, None)
+
+    def check(self, ops: Sequence[Op]) -> None:
+        """Whether *ops*, one after another, are legal now; changes nothing.
+
+        Raises:
+            IllegalError: one is not.
+        """
+        if len(ops) == 1:
+            ops[0].check(self.state)
+            return
+        trial = self.state.copy() if ops else self.state
+        for op in ops:
+            op.check(trial)
+            op.apply(trial, _NOBODY)
+
+
+_NOBODY = Entry(0, "", "", "", "", {}, [], "")

@@ -1,0 +1,265 @@
+"""The journal `versions`: what exists. The pack rule, which everything rests on, is `check_packs`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, ClassVar
+
+import attrs
+
+from modelkeep.entry import Entry
+from modelkeep.folds import fields
+from modelkeep.folds.rules import IllegalError, Op, require, rules_of
+from modelkeep.ref import Label
+from modelkeep.version import Place
+
+MAX_PACKS = 32  # packs that one version may need; beyond, a save rewrites the least shared ones
+
+
+@attrs.define
+class Line:
+    """One version as the journal tells it.
+
+    Args:
+        made: the operation that created it.
+        time: when, by its writer's clock.
+        actor: by whom.
+        at: where its manifest lies now.
+        packs: all packs that it needs now.
+        label: its semantic version, if it has one.
+    """
+
+    made: Create
+    time: str
+    actor: str
+    at: Place
+    packs: tuple[str, ...]
+    label: str | None
+
+
+@attrs.define
+class Versions:
+    """What the entries of `versions` add up to.
+
+    Args:
+        is_open: whether the model takes saves.
+        lines: the versions by number.
+        labels: version numbers by label; labels are never reused.
+        condemned: packs that no entry may name any more, for ever.
+        purged: versions whose packs an entry condemned, as that entry says.
+        highest: the highest number given.
+        lost: sealed entries since then, each of which may hide a version.
+    """
+
+    is_open: bool = False
+    lines: dict[int, Line] = attrs.Factory(dict)
+    labels: dict[str, int] = attrs.Factory(dict)
+    condemned: set[str] = attrs.Factory(set)
+    purged: set[int] = attrs.Factory(set)
+    highest: int = 0
+    lost: int = 0
+
+    def copy(self) -> Versions:
+        """See `State.copy`."""
+        return attrs.evolve(
+            self,
+            lines=dict(self.lines),
+            labels=dict(self.labels),
+            condemned=set(self.condemned),
+            purged=set(self.purged),
+        )
+
+    def note_loss(self) -> None:
+        """See `State.note_loss`."""
+        self.lost += 1
+
+    def next_number(self) -> int:
+        """The number that a save gets now."""
+        return self.highest + self.lost + 1
+
+    def next_label(self, part: str) -> str:
+        """The label that a bump of *part* gives: counted from the highest ever used; the first is 1.0.0."""
+        highest = max(map(Label.parse, self.labels), default=None)
+        return str(highest.bump(part) if highest else Label(1, 0, 0))
+
+
+def check_packs(
+    state: Versions,
+    *,
+    named: Iterable[str] = (),
+    condemned: Collection[str] = (),
+    purged: Collection[int] = (),
+) -> None:
+    """The pack rule, checked on every try of every append to `versions`, and again by every reader.
+
+    An entry may name a pack only if no earlier entry condemned it. It may condemn a pack only if, after it, no
+    version needs it, but for those that it says were purged. Condemned is for ever.
+
+    Raises:
+        IllegalError: the rule is broken; names the pack.
+    """
+    for pack in named:
+        require(pack not in state.condemned, f"pack {pack} was condemned")
+    if not condemned:
+        return
+    dead = state.purged.union(purged)
+    doomed = set(condemned)
+    for number, line in state.lines.items():
+        if number not in dead and not doomed.isdisjoint(line.packs):
+            raise IllegalError(f"version {number} needs pack {min(doomed.intersection(line.packs))}")
+
+
+@attrs.frozen
+class Open(Op):
+    """The model takes saves from here on; the first save writes it together with version 1."""
+
+    op: ClassVar[str] = "open"
+    registry: str = attrs.field(converter=fields.text)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        require(not state.is_open, "the model is open already")
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        del entry
+        state.is_open = True
+
+
+@attrs.frozen
+class Close(Op):
+    """The model takes no more saves and is not listed; what stands under an alias still loads."""
+
+    op: ClassVar[str] = "close"
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        require(state.is_open, "the model is closed already")
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        del entry
+        state.is_open = False
+
+
+@attrs.frozen
+class Create(Op):
+    """A version.
+
+    Args:
+        number: its number; the one after the highest.
+        identity: the digest of content, record and number.
+        content: the digest of its files.
+        at: where its manifest lies.
+        packs: all packs that it needs.
+        size: the bytes of its files, uncompressed.
+        label: its semantic version, if it has one from the start.
+        params: its parameters, if they and the metrics take at most 16 KiB.
+        metrics: its metrics, likewise.
+        serializer: what wrote its files.
+    """
+
+    op: ClassVar[str] = "create"
+    number: int = attrs.field(converter=fields.number)
+    identity: str = attrs.field(converter=fields.digest)
+    content: str = attrs.field(converter=fields.digest)
+    at: Place = attrs.field(converter=fields.place)
+    packs: tuple[str, ...] = attrs.field(converter=fields.packs)
+    size: int = attrs.field(converter=fields.count)
+    serializer: str = attrs.field(converter=fields.text)
+    label: str | None = attrs.field(default=None, converter=fields.maybe_label)
+    params: dict[str, Any] | None = attrs.field(default=None, converter=fields.maybe_object)
+    metrics: dict[str, Any] | None = attrs.field(default=None, converter=fields.maybe_object)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        require(state.is_open, "the model is closed")
+        require(
+            state.highest < self.number <= state.next_number(),
+            f"version {self.number} does not follow version {state.highest}",
+        )
+        require(self.label is None or self.label not in state.labels, f"label {self.label} is taken")
+        require(self.at.pack in self.packs, "the pack of the manifest is not among the packs")
+        require(len(self.packs) <= MAX_PACKS, f"{len(self.packs)} packs are more than {MAX_PACKS}")
+        check_packs(state, named=self.packs)
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        state.lines[self.number] = Line(self, entry.time, entry.actor, self.at, self.packs, self.label)
+        state.highest = self.number
+        state.lost = 0
+        if self.label is not None:
+            state.labels[self.label] = self.number
+
+
+@attrs.frozen
+class SetLabel(Op):
+    """A label for a version that has none."""
+
+    op: ClassVar[str] = "label"
+    number: int = attrs.field(converter=fields.number)
+    label: str = attrs.field(converter=fields.label)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        line = state.lines.get(self.number)
+        require(line is not None, f"there is no version {self.number}")
+        require(line is not None and line.label is None, f"version {self.number} has a label already")
+        require(self.label not in state.labels, f"label {self.label} is taken")
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        del entry
+        # a new line: copies of the state share the old one
+        state.lines[self.number] = attrs.evolve(state.lines[self.number], label=self.label)
+        state.labels[self.label] = self.number
+
+
+@attrs.frozen
+class Move(Op):
+    """A version lies elsewhere; its digest stays. *was* is the place that the mover had read."""
+
+    op: ClassVar[str] = "move"
+    number: int = attrs.field(converter=fields.number)
+    was: Place = attrs.field(converter=fields.place)
+    at: Place = attrs.field(converter=fields.place)
+    packs: tuple[str, ...] = attrs.field(converter=fields.packs)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        line = state.lines.get(self.number)
+        require(line is not None and line.at == self.was, f"version {self.number} does not lie where it lay")
+        require(self.at.pack in self.packs, "the pack of the manifest is not among the packs")
+        require(len(self.packs) <= MAX_PACKS, f"{len(self.packs)} packs are more than {MAX_PACKS}")
+        check_packs(state, named=self.packs)
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        del entry
+        state.lines[self.number] = attrs.evolve(state.lines[self.number], at=self.at, packs=self.packs)
+
+
+@attrs.frozen
+class Condemn(Op):
+    """No later entry may name these packs, and their objects may be deleted at any time.
+
+    *purged* lists the versions that need them and that `releases` has purged: a claim, which whoever deletes must
+    check there.
+    """
+
+    op: ClassVar[str] = "condemn"
+    packs: tuple[str, ...] = attrs.field(converter=fields.packs)
+    purged: tuple[int, ...] = attrs.field(default=(), converter=fields.numbers)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        check_packs(state, condemned=self.packs, purged=self.purged)
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        del entry
+        state.condemned.update(self.packs)
+        state.purged.update(self.purged)
+
+
+RULES = rules_of(Versions, Open, Close, Create, SetLabel, Move, Condemn)

@@ -1,0 +1,448 @@
+"""Journals: append-only, numbered, hash-chained. One implementation for versions, releases, notes and policy.
+
+Entry *n* is one small object written by create-if-absent under the key *n*, so of any number of writers one gets
+each number, and a missing entry *h+1* proves that *h* is current. See ``docs/reference/format.md``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Generic
+
+import attrs
+
+from modelkeep import tiles
+from modelkeep.digest import digest
+from modelkeep.entry import DamagedError, Entry, Head, encode, genesis, parse
+from modelkeep.errors import (
+    AccessError,
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    InvalidValueError,
+    MissingObjectError,
+    ModelkeepError,
+    ObjectExistsError,
+    OutcomeUnknownError,
+    StoreError,
+    UnsettledError,
+)
+from modelkeep.fold import Fold
+from modelkeep.folds.rules import IllegalError, Op, Rules, S
+from modelkeep.layout import FAN_OUT, entry_key
+from modelkeep.stores.port import Store
+from modelkeep.system import System
+
+_FIRST_WINDOW = 16  # entries asked for beyond the tiles, in the same round as the tiles
+_WINDOW = 100  # entries asked for at once after that
+_PATIENCE = 5  # tries to get an answer about one slot before the caller is told that it is open
+_MAX_LOSSES = 1000  # slots lost in a row before a writer gives up
+_LONGEST_PAUSE = 2.0  # seconds
+
+
+@attrs.frozen
+class Finding:
+    """Something that a verification reports.
+
+    Args:
+        key: the object.
+        problem: what is wrong with it.
+        kind: ``damaged``, ``missing``, ``void``, ``tile``, ``tail`` or ``stray``.
+    """
+
+    key: str
+    problem: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}"
+
+
+class Journal(Generic[S]):
+    """One journal: its state as far as this process has read, and how to read and append.
+
+    Args:
+        store: where it lies.
+        prefix: what its keys begin with.
+        registry: the id of the registry, which entry 1 is bound to.
+        rules: what its operations mean.
+        system: the clock, pauses and the author.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, store: Store, prefix: str, registry: str, rules: Rules[S], system: System) -> None:
+        self.store = store
+        self.prefix = prefix
+        self.lock = threading.RLock()
+        self._rules = rules
+        self._system = system
+        self._genesis = genesis(registry, prefix)
+        self._cold = True
+        self._fold = self._start()
+        self._untiled: list[bytes] = []  # the bytes of the entries after the last tile
+        self._since: dict[str, Entry] = {}  # entries read since the append under way began, by transaction
+
+    def __repr__(self) -> str:
+        return f"Journal({self.prefix!r}, head={self.head})"
+
+    @property
+    def state(self) -> S:
+        """What the entries read so far add up to."""
+        return self._fold.state
+
+    @property
+    def head(self) -> int:
+        """The number of the last entry read so far; 0 before the first."""
+        return self._fold.head
+
+    @property
+    def seen(self) -> Head:
+        """The head as sister journals note it: number and digest."""
+        return self._fold.head, self._fold.digest
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether nothing was read yet."""
+        return self._cold
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read up to the current head; one GET when nothing is new.
+
+        Cold: one listing, then the tiles and first entries at once, then the other entries: three rounds.
+
+        Raises:
+            IntegrityError: an entry is damaged and no seal says so.
+            FormatError: an entry has an operation that only a newer release knows.
+        """
+        with self.lock:
+            self._refresh()
+            self._since.clear()
+
+    def replay(self) -> Iterator[tuple[Entry, S, str | None]]:
+        """Every entry again from the first, each with the state after it and why it is void, if it is.
+
+        The state is the same object each time. Costs what a cold open costs.
+        """
+        fold = self._start()
+        for raw in self._read_all(self.head):
+            entry = fold.take(raw)
+            if entry:
+                yield entry, fold.state, fold.void.get(entry.number)
+
+    def at(self, moment: str) -> S:
+        """The state at *moment*: after the last entry before which no entry bears a later time.
+
+        Raises:
+            IntegrityError: see `refresh`.
+        """
+        self.refresh()
+        fold = self._start()
+        for number, raw in enumerate(self._read_all(self.head), 1):
+            with suppress(DamagedError):
+                if parse(raw, number).time > moment:
+                    break
+            fold.take(raw)
+        return fold.state
+
+    def _start(self) -> Fold[S]:
+        return Fold(self._rules, self._genesis)
+
+    def _key(self, number: int) -> str:
+        return entry_key(self.prefix, number)
+
+    def _get(self, number: int) -> bytes | None:
+        try:
+            return self.store.get(self._key(number))
+        except MissingObjectError:
+            return None
+
+    def _refresh(self) -> None:
+        if self._cold:
+            self._read_cold()
+        elif (raw := self._get(self.head + 1)) is not None:
+            self._take(raw)
+            self._read_on(_WINDOW)
+            self._leave_tiles_to_others()
+        self._check_readable()
+
+    def _read_cold(self) -> None:
+        self._fold, self._untiled = self._start(), []  # an earlier try may have broken off half-way
+        plan = tiles.plan(self.store, self.prefix)
+        window = range(plan.covered + 1, plan.covered + 1 + _FIRST_WINDOW)
+        found = self.store.get_many([*plan.keys(), *map(self._key, window)])
+        for raw in plan.entries(found, self.store):
+            self._fold.take(raw)
+        if self.head < plan.covered:  # a tile was unsound, and one of its entries is missing
+            self._read_on(_WINDOW)
+        elif self._take_window(window, found):
+            self._read_on(_WINDOW - _FIRST_WINDOW)
+        self._cold = False
+
+    def _read_on(self, count: int) -> None:
+        while True:
+            window = range(self.head + 1, self.head + 1 + count)
+            if not self._take_window(window, self.store.get_many(list(map(self._key, window)))):
+                return
+            count = _WINDOW
+
+    def _take_window(self, window: range, found: Mapping[str, bytes]) -> bool:
+        """Take the entries of *window*; whether all were there."""
+        last = max((n for n in window if self._key(n) in found), default=0)
+        for number in window:
+            raw = found.get(self._key(number))
+            if raw is None and number < last:
+                raw = self._get(number)  # it may have come after it was asked for: entries are dense
+                if raw is None:
+                    raise IntegrityError(
+                        f"{self._key(number)} is missing although entry {last} is there; bring the object back from "
+                        "a backup, and run `modelkeep verify`",
+                        key=self._key(number),
+                        number=number,
+                    )
+            if raw is None:
+                return False
+            self._take(raw)
+        return True
+
+    def _take(self, raw: bytes) -> Entry | None:
+        entry = self._fold.take(raw)
+        if entry is None:
+            self._untiled = []  # a tile holds sound entries only
+        else:
+            self._untiled.append(raw)
+            self._since[entry.tx] = entry
+        return entry
+
+    def _read_all(self, head: int) -> list[bytes]:
+        """The bytes of entries 1 to *head*."""
+        if head == 0:
+            return []
+        plan = tiles.plan(self.store, self.prefix)
+        raws = list(plan.entries(self.store.get_many(plan.keys()), self.store))[:head]
+        keys = [self._key(number) for number in range(len(raws) + 1, head + 1)]
+        found = self.store.get_many(keys)
+        return raws + [found[key] for key in keys if key in found]
+
+    def _check_readable(self) -> None:
+        for number, problem in self._fold.faults.items():
+            raise IntegrityError(
+                f"{self._key(number)} is damaged: {problem}; bring the object back from a backup, or accept the loss "
+                f"with registry.storage.seal({self._key(number)!r})",
+                key=self._key(number),
+                number=number,
+            )
+        for number, op in self._fold.unknown.items():
+            raise FormatError(
+                f"{self._key(number)} has the operation {op!r}, which this release does not know; upgrade modelkeep",
+                key=self._key(number),
+            )
+
+    # -- appending -------------------------------------------------------------------------------------------
+
+    def append(
+        self, decide: Callable[[S], Sequence[Op]], *, tx: str, sisters: Mapping[str, Head] | None = None
+    ) -> Entry:
+        """Append one entry. One write when this process has seen the head; a conflict costs a read and a try more.
+
+        Args:
+            decide: gives the operations for the state that it is handed, or raises; asked again on each try.
+            tx: the transaction, new for each append.
+            sisters: heads of the sister journals to note.
+
+        Raises:
+            UnsettledError: no answer came; the entry may stand or come to stand. `settle` finds out.
+            ConflictError: others were first a thousand times in a row.
+            ModelkeepError: what *decide* raises, once the newest state says so too.
+        """
+        with self.lock:
+            fresh = self._cold
+            if fresh:
+                self._refresh()
+            self._since.clear()
+            for losses in range(_MAX_LOSSES):
+                try:
+                    ops = self._decided(decide)
+                except ModelkeepError:
+                    if fresh:
+                        raise
+                    fresh = True  # the state was only as new as our last read: look, then decide anew
+                    self._refresh()
+                    continue
+                written = self._fill(ops, tx, sisters or {})
+                if written is not None:
+                    return written
+                fresh = True
+                self._pause(losses)
+        raise ConflictError(
+            f"{self.prefix}: others were first {_MAX_LOSSES} times in a row; try again", prefix=self.prefix
+        )
+
+    def _decided(self, decide: Callable[[S], Sequence[Op]]) -> Sequence[Op]:
+        for number, op in self._fold.skipped.items():
+            raise FormatError(
+                f"{self._key(number)} has the operation {op!r}, which this release can skip but not write after; "
+                "upgrade modelkeep",
+                key=self._key(number),
+            )
+        ops = decide(self.state)
+        try:
+            self._fold.check(ops)
+        except IllegalError as error:
+            raise ConflictError(f"{self.prefix}: {error}", prefix=self.prefix) from None
+        return ops
+
+    def _fill(self, ops: Sequence[Op], tx: str, sisters: Mapping[str, Head]) -> Entry | None:
+        """Fill the next slot; None if it is another's. The very same bytes are sent until the slot is taken."""
+        number = self.head + 1
+        raw = self._encoded([op.to_json() for op in ops], tx, sisters)
+        if self._create(number, raw, tx):
+            self._take(raw)
+        else:
+            self._refresh_surely(number, tx)
+        mine = self._since.get(tx)
+        if mine:
+            self._write_tiles()
+        return mine
+
+    def _encoded(self, ops: Sequence[Mapping[str, Any]], tx: str, sisters: Mapping[str, Head]) -> bytes:
+        """The bytes of an entry for the next slot."""
+        system = self._system
+        return encode(self.head + 1, self._fold.digest, tx, system.timestamp(), system.actor(), sisters, ops)
+
+    def _create(self, number: int, raw: bytes, tx: str) -> bool:
+        """Whether the slot took *raw* now; False if it was taken, perhaps by an earlier try of ours."""
+        answered = True
+        for attempt in range(_PATIENCE):
+            try:
+                self.store.create(self._key(number), raw)
+            except ObjectExistsError:
+                return False
+            except OutcomeUnknownError:
+                # a later look that finds nothing proves nothing: the request may still arrive
+                answered = False
+                self._pause(attempt)
+            except StoreError as error:
+                if answered:
+                    raise
+                raise self._unsettled(number, tx) from error
+            else:
+                return True
+        raise self._unsettled(number, tx)
+
+    def _refresh_surely(self, number: int, tx: str) -> None:
+        """Refresh although a write of ours may stand unseen: a failure to read leaves it open."""
+        for attempt in range(_PATIENCE):
+            try:
+                self._refresh()
+            except StoreError:
+                self._pause(attempt)
+            except ModelkeepError as error:
+                raise self._unsettled(number, tx) from error
+            else:
+                return
+        raise self._unsettled(number, tx)
+
+    def _unsettled(self, number: int, tx: str) -> UnsettledError:
+        return UnsettledError(
+            f"the storage gave no answer about {self._key(number)}: the write may stand or come to stand; "
+            "call registry.settle(error.token) to find out",
+            token=f"{self.prefix}{number}/{tx}",
+        )
+
+    def _pause(self, attempt: int) -> None:
+        # "full jitter": M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015
+        self._system.sleep(min(_LONGEST_PAUSE, 0.001 * 2 ** min(attempt, 11)) * self._system.jitter())
+
+    def settle(self, number: int, tx: str) -> bool | None:
+        """Whether transaction *tx* stands in slot *number*; an empty slot is filled, so that it never will.
+
+        Returns:
+            True: it stands. False: it does not and never will. None: without the right to write nobody can know.
+
+        Raises:
+            UnsettledError: again no answer.
+        """
+        with self.lock:
+            self._refresh()
+            if self.head + 1 < number:
+                raise InvalidValueError(f"the token speaks of entry {number}, and {self.prefix} ends at {self.head}")
+            if self.head < number:
+                try:
+                    self._create(number, self._encoded([{"op": "cancel", "tx": tx}], self._system.new_id(), {}), tx)
+                except AccessError:
+                    return None
+                self._refresh_surely(number, tx)
+            raw = self._get(number)
+            return raw is not None and parse(raw, number).tx == tx
+
+    def seal(self, number: int) -> None:
+        """Accept the loss of a damaged entry: from here on the journal reads as if it had done nothing.
+
+        Raises:
+            ConflictError: the entry is sound.
+        """
+        with self.lock:
+            with suppress(IntegrityError):
+                self._refresh()
+            if number not in self._fold.faults:
+                raise ConflictError(f"{self._key(number)} is sound; there is nothing to seal", key=self._key(number))
+            raw = self._get(number) or b""
+            tx = self._system.new_id()
+            slot = self.head + 1
+            line = self._encoded([{"op": "seal", "n": number, "digest": digest(raw)}], tx, {})
+            if self._create(slot, line, tx):
+                self._take(line)
+            else:
+                self.seal(number)
+
+    # -- tiles and verification ------------------------------------------------------------------------------
+
+    def _leave_tiles_to_others(self) -> None:
+        """Forget the bytes of hundreds that others passed, and tiled, while this process only read."""
+        while len(self._untiled) > 2 * FAN_OUT:
+            self._forget_to_boundary()
+
+    def _forget_to_boundary(self) -> int:
+        start = self.head - len(self._untiled)
+        del self._untiled[: FAN_OUT - start % FAN_OUT]
+        return start
+
+    def _write_tiles(self) -> None:
+        """After the acknowledgement, never before; whoever may not write them, or fails to, carries on."""
+        while len(self._untiled) >= FAN_OUT:
+            batch = self._untiled[:FAN_OUT]
+            start = self._forget_to_boundary()
+            if start % FAN_OUT == 0:  # else an entry before these was damaged
+                with suppress(StoreError):
+                    tiles.write(self.store, self.prefix, start // FAN_OUT, batch)
+
+    def verify(self) -> list[Finding]:
+        """Read every entry and tile and report what is wrong, the first bad entry first."""
+        raws = self._read_listed()
+        fold = self._start()
+        for raw in raws:
+            fold.take(raw or b"")
+        findings = [
+            Finding(self._key(n), "it is missing", "missing")
+            if raws[n - 1] is None
+            else Finding(self._key(n), problem, "damaged")
+            for n, problem in fold.faults.items()
+        ]
+        findings += [Finding(self._key(n), f"it is void: {rule}", "void") for n, rule in fold.void.items()]
+        sound = [raw or b"" for raw in raws]
+        return findings + [Finding(key, wrong, "tile") for key, wrong in tiles.compare(self.store, self.prefix, sound)]
+
+    def _read_listed(self) -> list[bytes | None]:
+        """The bytes of every entry up to the last that a listing shows."""
+        last = max(tiles.listed_entries(self.store, self.prefix), default=0)
+        raws: list[bytes | None] = []
+        for first in range(1, last + 1, _WINDOW):
+            keys = [self._key(number) for number in range(first, min(first + _WINDOW, last + 1))]
+            found = self.store.get_many(keys)
+            raws.extend(found.get(key) for key in keys)
+        return raws
