@@ -1,0 +1,203 @@
+"""The manifest of a version: its files, their pieces and where these lie, and its record.
+
+```
+8 bytes  b"MKMANIF1"
+ 4       H, length of the head; 4  R, length of the record; 4  P, number of pieces   (little-endian)
+ H       head, zstd of JSON: {"packs": [id, …], "files": [[path, size, pieces], …]}
+ R       record, zstd of JSON
+88 * P   pieces, in the order of the files
+32       BLAKE3 of everything before
+```
+A piece is 32 bytes BLAKE3 of its bytes, 32 bytes BLAKE3 of its stored bytes, pack (2, an index into the packs),
+codec (1: 0 raw, 1 zstd), zero (1), stored length (4), offset in the pack (8), length (4), zero (4).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+import attrs
+import orjson
+
+from modelkeep import zstd
+from modelkeep.digest import Buffer, join_digests, raw_digest
+from modelkeep.errors import InvalidError
+from modelkeep.values import from_json, to_json
+from modelkeep.version import FileFacts, Record, check_path, content_digest, is_count, is_pack
+
+MAGIC = b"MKMANIF1"
+_LENGTHS = struct.Struct("<III")
+_PIECE = struct.Struct("<32s32sHBBIQI4s")
+_MAX_PART = 256 * 1024 * 1024  # bytes, uncompressed: what a reader is willing to unpack
+
+RAW, ZSTD = 0, 1
+
+
+class ManifestError(ValueError):
+    """The bytes are no manifest."""
+
+
+@attrs.frozen
+class Piece:
+    """A run of bytes of a file: what it is, and where and how it is stored.
+
+    Args:
+        digest: 32 bytes, BLAKE3 of the bytes themselves.
+        stored_digest: 32 bytes, BLAKE3 of the bytes as stored.
+        pack: an index into the manifest's packs.
+        codec: `RAW` or `ZSTD`.
+        stored: length as stored, in bytes.
+        offset: where it begins in the pack, in bytes.
+        length: length in bytes.
+    """
+
+    digest: bytes
+    stored_digest: bytes
+    pack: int
+    codec: int
+    stored: int
+    offset: int
+    length: int
+
+
+@attrs.frozen
+class Manifest:
+    """What lies at the end of a version's last pack.
+
+    Args:
+        packs: the ids of all packs that the pieces lie in, and of the manifest's own.
+        files: path and pieces of each file, sorted by path.
+        record: the bytes of the record, JSON.
+    """
+
+    packs: tuple[str, ...]
+    files: tuple[tuple[str, tuple[Piece, ...]], ...]
+    record: bytes
+
+    def facts(self) -> tuple[FileFacts, ...]:
+        """Path, size and digest of each file."""
+        return tuple(
+            FileFacts(path, sum(p.length for p in pieces), join_digests((p.digest, p.length) for p in pieces))
+            for path, pieces in self.files
+        )
+
+    def content(self) -> str:
+        """The digest of the files."""
+        return content_digest(self.facts())
+
+    def encode(self) -> bytes:
+        """The bytes of the manifest."""
+        head = zstd.compress(
+            orjson.dumps(
+                {
+                    "packs": self.packs,
+                    "files": [(path, sum(p.length for p in ps), len(ps)) for path, ps in self.files],
+                }
+            )
+        )
+        record = zstd.compress(self.record)
+        pieces = [piece for _, pieces in self.files for piece in pieces]
+        body = b"".join(
+            [
+                MAGIC,
+                _LENGTHS.pack(len(head), len(record), len(pieces)),
+                head,
+                record,
+                *(
+                    _PIECE.pack(p.digest, p.stored_digest, p.pack, p.codec, 0, p.stored, p.offset, p.length, b"")
+                    for p in pieces
+                ),
+            ]
+        )
+        return body + raw_digest(body)
+
+    @classmethod
+    def parse(cls, raw: Buffer) -> Self:
+        """Read the bytes of a manifest.
+
+        Raises:
+            ManifestError: they are none; says why.
+        """
+        whole = bytes(raw)
+        body = whole[:-32]
+        if raw_digest(body) != whole[-32:]:
+            raise ManifestError("its digest does not fit its bytes")
+        start = len(MAGIC) + _LENGTHS.size
+        if body[: len(MAGIC)] != MAGIC or len(body) < start:
+            raise ManifestError("it does not begin as a manifest does")
+        head_length, record_length, count = _LENGTHS.unpack_from(body, len(MAGIC))
+        record_at = start + head_length
+        pieces_at = record_at + record_length
+        if len(body) != pieces_at + count * _PIECE.size:
+            raise ManifestError("its parts do not add up to its length")
+        try:
+            head = orjson.loads(zstd.decompress(body[start:record_at], _MAX_PART))
+            record = zstd.decompress(body[record_at:pieces_at], _MAX_PART)
+            packs, listed = _checked_head(head)
+        except (ValueError, KeyError, TypeError, InvalidError) as error:
+            raise ManifestError(f"its head cannot be read: {error}") from None
+        pieces = [_piece(fields, len(packs)) for fields in _PIECE.iter_unpack(body[pieces_at:])]
+        return cls(packs, _deal(listed, pieces), record)
+
+
+def _checked_head(head: Any) -> tuple[tuple[str, ...], list[tuple[str, int, int]]]:
+    packs, files = (
+        tuple(head["packs"]),
+        [(check_path(path), size, count) for path, size, count in head["files"]],
+    )
+    if not all(map(is_pack, packs)) or not all(is_count(size) and is_count(count) for _, size, count in files):
+        raise ManifestError("a pack id or a count is wrong")
+    paths = [path for path, _, _ in files]
+    if paths != sorted(set(paths)):
+        raise ManifestError("its paths are not sorted, or one is there twice")
+    return packs, files
+
+
+def _piece(fields: tuple[Any, ...], packs: int) -> Piece:
+    own, stored_digest, pack, codec, zero, stored, offset, length, zeros = fields
+    raw_fits = codec != RAW or (stored == length and stored_digest == own)
+    if codec not in (RAW, ZSTD) or zero or zeros.strip(b"\0") or pack >= packs or not raw_fits:
+        raise ManifestError("a piece has fields that no piece has")
+    return Piece(own, stored_digest, pack, codec, stored, offset, length)
+
+
+def _deal(listed: Sequence[tuple[str, int, int]], pieces: Sequence[Piece]) -> tuple[tuple[str, tuple[Piece, ...]], ...]:
+    files = []
+    at = 0
+    for path, size, count in listed:
+        own = tuple(pieces[at : at + count])
+        at += count
+        if len(own) != count or sum(p.length for p in own) != size:
+            raise ManifestError(f"the pieces of {path!r} do not add up to its size")
+        files.append((path, own))
+    if at != len(pieces):
+        raise ManifestError("it has pieces that no file has")
+    return tuple(files)
+
+
+@lru_cache(maxsize=1)
+def _converter() -> Any:
+    from cattrs import Converter  # 39 ms, so only where a record is read or written
+
+    return Converter()
+
+
+def encode_record(record: Record) -> bytes:
+    """The bytes of a record: JSON, with the words of `modelkeep.values` for what JSON cannot say."""
+    return orjson.dumps(to_json(_converter().unstructure(record), "record"))
+
+
+def parse_record(raw: bytes) -> Record:
+    """Read the bytes of a record; fields of a newer release are left out.
+
+    Raises:
+        ManifestError: they are none.
+    """
+    try:
+        record: Record = _converter().structure(from_json(orjson.loads(raw)), Record)
+    except Exception as error:  # noqa: BLE001  cattrs raises groups of whatever the fields raise
+        raise ManifestError(f"its record cannot be read: {error}") from None
+    return record

@@ -1,0 +1,385 @@
+"""Packs: objects that hold the pieces of files. Written in one pass; read, and every byte checked, piece by piece.
+
+```
+16 bytes  b"modelkeep pack 1"
+…         stored pieces, each beginning at the next multiple of its alignment, zeros between
+…         in the last pack of a save: the manifest, which ends it
+```
+Raw pieces begin at a multiple of 64, of 4,096 from 64 KiB on, so that they can be mapped; aligning all of them to
+4,096 made small models 16 times larger.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from modelkeep import zstd
+from modelkeep.digest import Buffer, join_digests, raw_digest
+from modelkeep.errors import IntegrityError, InvalidValueError
+from modelkeep.layout import pack_key
+from modelkeep.manifest import RAW, ZSTD, Manifest, ManifestError, Piece
+from modelkeep.stores.port import Store
+from modelkeep.version import FileFacts, Place, content_digest
+
+MAGIC = b"modelkeep pack 1"
+PIECE = 8 * 1024 * 1024  # bytes; below 5 MiB S3 refuses parts
+MAX_PACK = 256 * 1024 * 1024  # bytes
+WHOLE = 1024 * 1024  # bytes; a last pack up to this size is read whole, in one round
+_RUN = 64 * 1024 * 1024  # bytes that one read of neighbouring pieces takes at most
+_WORTH = 0.95  # compressed pieces larger than this share of the original are kept raw
+
+
+@attrs.frozen
+class Source:
+    """A file to be saved: its path in the version, and how to read its bytes, as often as need be.
+
+    Args:
+        path: its name in the version.
+        opaque: whether compressing it is worth a try.
+        buffers: gives its bytes in order.
+    """
+
+    path: str
+    opaque: bool
+    buffers: Callable[[], Iterator[Buffer]]
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Its bytes cut every 8 MiB; without copying where a cut falls within one buffer."""
+        held: list[memoryview] = []
+        room = PIECE
+        for buffer in self.buffers():
+            view = memoryview(buffer).cast("B")
+            while view.nbytes:
+                held.append(view[:room])
+                room -= held[-1].nbytes
+                view = view[held[-1].nbytes :]
+                if room == 0:
+                    yield _joined(held)
+                    held, room = [], PIECE
+        if held:
+            yield _joined(held)
+
+
+def _joined(parts: list[memoryview]) -> memoryview:
+    return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
+
+
+def file_source(path: str, source: Path) -> Source:
+    """A file on disk as a `Source`.
+
+    Raises:
+        InvalidValueError: later, when it changes while it is read.
+    """
+
+    def read() -> Iterator[Buffer]:
+        with source.open("rb", buffering=0) as file:
+            expected, seen = os.fstat(file.fileno()).st_size, 0
+            while part := file.read(PIECE):
+                seen += len(part)
+                yield part
+        if seen != expected:
+            raise InvalidValueError(
+                f"{source} changed while it was saved: {expected} bytes before, {seen} read; save it at rest",
+                path=str(source),
+            )
+
+    return Source(path, opaque=True, buffers=read)
+
+
+def content_of(sources: Iterable[Source]) -> str:
+    """The content digest of files that are not saved yet; reads them once."""
+    return content_digest(
+        tuple(
+            FileFacts(source.path, sum(n for _, n in rows), join_digests(rows))
+            for source in sources
+            for rows in [[(raw_digest(piece), piece.nbytes) for piece in source.pieces()]]
+        )
+    )
+
+
+@attrs.frozen
+class Written:
+    """What `write_packs` put where."""
+
+    manifest: Manifest
+    place: Place
+
+
+class _Writer:
+    """Deals pieces out to packs, one pack after the other, in a single pass."""
+
+    def __init__(self, sources: Iterable[Source], record: bytes) -> None:
+        self.ids: list[str] = []
+        self.written: Written | None = None
+        self._record = record
+        self._sources = sorted(sources, key=lambda source: source.path)
+        self._rows: list[list[Piece]] = [[] for _ in self._sources]
+        self._known: dict[bytes, Piece] = {}
+        self._todo = self._pieces()
+        self._next = next(self._todo, None)
+
+    def _pieces(self) -> Iterator[tuple[int, memoryview]]:
+        for index, source in enumerate(self._sources):
+            for piece in source.pieces():
+                yield index, piece
+
+    def pack(self, pack: str) -> Iterator[Buffer]:
+        """The bytes of the next pack, with the manifest if it is the last."""
+        self.ids.append(pack)
+        yield MAGIC
+        offset = len(MAGIC)
+        while self._next is not None:
+            index, view = self._next
+            if offset > len(MAGIC) and offset + view.nbytes > MAX_PACK:
+                return
+            own = raw_digest(view)
+            piece = self._known.get(own)
+            if piece is None:
+                stored, codec, stored_digest, alignment = _stored(view, own, self._sources[index].opaque)
+                padding = -offset % alignment
+                if padding:
+                    yield bytes(padding)
+                yield stored
+                offset += padding
+                length = memoryview(stored).nbytes
+                piece = Piece(own, stored_digest, len(self.ids) - 1, codec, length, offset, view.nbytes)
+                self._known[own] = piece
+                offset += length
+            self._rows[index].append(piece)
+            self._next = next(self._todo, None)
+        yield self._end(offset)
+
+    def _end(self, offset: int) -> bytes:
+        files = tuple((source.path, tuple(rows)) for source, rows in zip(self._sources, self._rows, strict=True))
+        manifest = Manifest(tuple(self.ids), files, self._record)
+        raw = manifest.encode()
+        self.written = Written(manifest, Place(self.ids[-1], offset, len(raw)))
+        return raw
+
+
+def _stored(view: memoryview, own: bytes, opaque: bool) -> tuple[Buffer, int, bytes, int]:
+    if opaque:
+        packed = zstd.compress(view)
+        if len(packed) < view.nbytes * _WORTH:
+            return packed, ZSTD, raw_digest(packed), 1
+    return view, RAW, own, 4096 if view.nbytes >= 64 * 1024 else 64
+
+
+def write_packs(store: Store, name: str, ids: Iterator[str], sources: Iterable[Source], record: bytes) -> Written:
+    """Write files and record as packs; the manifest ends the last one. One request for each 256 MiB.
+
+    Args:
+        store: where.
+        name: the model.
+        ids: new pack ids, never used before.
+        sources: the files; read once.
+        record: the bytes of the record.
+
+    Raises:
+        StoreError: the store refused; what was put is deleted again as far as it lets us.
+    """
+    writer = _Writer(sources, record)
+    try:
+        while writer.written is None:
+            pack = next(ids)
+            store.put_pack(pack_key(name, pack), writer.pack(pack))
+    except BaseException:
+        with suppress(Exception):  # invisible all the same: no entry names them
+            store.delete([pack_key(name, pack) for pack in writer.ids])
+        raise
+    return writer.written
+
+
+def read_manifest(store: Store, name: str, place: Place) -> tuple[Manifest, bytes | None]:
+    """The manifest at *place*, and the whole pack if it is small. One request.
+
+    Raises:
+        MissingObjectError: the pack is not there.
+        IntegrityError: the bytes are not a manifest; names the object.
+    """
+    key = pack_key(name, place.pack)
+    whole = place.offset + place.length <= WHOLE
+    raw = store.get(key) if whole else store.get(key, (place.offset, place.length))
+    try:
+        manifest = Manifest.parse(raw[place.offset : place.offset + place.length] if whole else raw)
+    except ManifestError as error:
+        raise IntegrityError(
+            f"the manifest in {key} is damaged: {error}; bring the object back from a backup", key=key
+        ) from None
+    return manifest, raw if whole else None
+
+
+@attrs.frozen
+class PackFiles:
+    """The files of a version, every piece checked on the way in. See `modelkeep.serializers.port.Files`.
+
+    Args:
+        store: where they lie.
+        name: the model.
+        manifest: what they are.
+        last: the whole last pack, if it was small and read with the manifest.
+    """
+
+    store: Store
+    name: str
+    manifest: Manifest
+    last: bytes | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """See `Files.names`."""
+        return tuple(path for path, _ in self.manifest.files)
+
+    def size(self, path: str) -> int:
+        """See `Files.size`."""
+        return sum(piece.length for piece in self._pieces(path))
+
+    def read(self, path: str) -> bytearray:
+        """See `Files.read`."""
+        pieces = self._pieces(path)
+        whole = bytearray(sum(piece.length for piece in pieces))
+        view, at = memoryview(whole), 0
+        for run in _runs(pieces):
+            for piece, stored in self._fetch(run):
+                view[at : at + piece.length] = self._checked(piece, stored)
+                at += piece.length
+        return whole
+
+    def open(self, path: str) -> BinaryIO:
+        """See `Files.open`."""
+        return io.BufferedReader(_PieceStream(self, self._pieces(path)), buffer_size=1 << 16)
+
+    def extract(self, folder: Path) -> None:
+        """See `Files.extract`."""
+        for path, pieces in self.manifest.files:
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}.part")
+            try:
+                with part.open("wb") as file:
+                    for run in _runs(pieces):
+                        for piece, stored in self._fetch(run):
+                            file.write(self._checked(piece, stored))
+                part.replace(target)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+
+    def piece(self, piece: Piece) -> memoryview:
+        """The bytes of one piece, checked."""
+        ((_, stored),) = self._fetch([piece])
+        return memoryview(self._checked(piece, stored))
+
+    def _pieces(self, path: str) -> tuple[Piece, ...]:
+        for known, pieces in self.manifest.files:
+            if known == path:
+                return pieces
+        raise InvalidValueError(f"the version has no file {path!r}; it has {', '.join(self.names())}", path=path)
+
+    def _key(self, piece: Piece) -> str:
+        return pack_key(self.name, self.manifest.packs[piece.pack])
+
+    def _fetch(self, run: list[Piece]) -> Iterator[tuple[Piece, memoryview]]:
+        first, last = run[0], run[-1]
+        start, end = first.offset, last.offset + last.stored
+        if self.last is not None and first.pack == len(self.manifest.packs) - 1:
+            raw = memoryview(self.last)[start:end]
+        else:
+            raw = memoryview(self.store.get(self._key(first), (start, end - start)))
+        for piece in run:
+            yield piece, raw[piece.offset - start : piece.offset - start + piece.stored]
+
+    def _checked(self, piece: Piece, stored: memoryview) -> Buffer:
+        try:
+            if stored.nbytes != piece.stored:
+                raise ValueError(f"{piece.stored} bytes belong there and {stored.nbytes} are there")  # noqa: TRY301
+            plain: Buffer = stored if piece.codec == RAW else zstd.decompress(stored, piece.length)
+            if raw_digest(plain) != piece.digest:
+                raise ValueError("they are not the bytes that were written")  # noqa: TRY301
+        except ValueError as error:
+            raise IntegrityError(
+                f"{self._key(piece)} is damaged at bytes {piece.offset} to {piece.offset + piece.stored}: {error}; "
+                "bring the object back from a backup",
+                key=self._key(piece),
+                offset=piece.offset,
+                length=piece.stored,
+            ) from None
+        return plain
+
+
+def _runs(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Neighbouring pieces together, so that one request reads them."""
+    run: list[Piece] = []
+    for piece in pieces:
+        if run:
+            gap = piece.offset - (run[-1].offset + run[-1].stored)
+            size = piece.offset + piece.stored - run[0].offset
+            if piece.pack != run[0].pack or not 0 <= gap < 4096 or size > _RUN:  # noqa: PLR2004  the widest padding
+                yield run
+                run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+class _PieceStream(io.RawIOBase):
+    """A file as a stream; holds one piece at a time."""
+
+    def __init__(self, files: PackFiles, pieces: tuple[Piece, ...]) -> None:
+        self._files = files
+        self._pieces = pieces
+        self._size = sum(piece.length for piece in pieces)
+        self._at = 0
+        self._held: tuple[int, memoryview] | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: Buffer) -> int:  # type: ignore[override]
+        start = 0
+        for index, piece in enumerate(self._pieces):
+            if start <= self._at < start + piece.length:
+                if self._held is None or self._held[0] != index:
+                    self._held = (index, self._files.piece(piece))
+                view = memoryview(target).cast("B")
+                part = self._held[1][self._at - start : self._at - start + view.nbytes]
+                view[: part.nbytes] = part
+                self._at += part.nbytes
+                return part.nbytes
+            start += piece.length
+        return 0
+
+
+def padding_faults(pack: bytes, extents: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """What is wrong with a pack between its extents, given as (offset, length): all of it must be accounted for."""
+    if pack[: len(MAGIC)] != MAGIC:
+        yield "it does not begin as a pack does"
+    at = len(MAGIC)
+    for offset, length in sorted(extents):
+        if offset > at and pack[at:offset].strip(b"\0"):
+            yield f"bytes {at} to {offset} should be zero"
+        at = max(at, offset + length)
+    if at != len(pack):
+        yield f"{at} bytes belong there and {len(pack)} are there"
+
+
+def missing_pack(key: str) -> IntegrityError:
+    """The error for a pack that a version needs and that is nowhere."""
+    return IntegrityError(f"{key} is missing although a version needs it; bring the object back from a backup", key=key)
