@@ -1,0 +1,164 @@
+"""A registry's prefix as opened by this process: its marker, its id, and what is checked before the first write."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import orjson
+
+from modelkeep.entry import DamagedError, check_signed, sign
+from modelkeep.errors import (
+    ClockError,
+    FormatError,
+    IntegrityError,
+    MissingObjectError,
+    ObjectExistsError,
+    StoreError,
+)
+from modelkeep.layout import MARKER
+from modelkeep.stores.port import Store
+from modelkeep.system import System, format_time
+
+FORMAT = 1
+_WARN = timedelta(minutes=5)
+_REFUSE = timedelta(days=1)
+
+
+@attrs.define
+class Home:
+    """A store that holds, or will hold, a registry.
+
+    Args:
+        store: where everything lies.
+        system: the clock, ids, pauses and the author.
+    """
+
+    store: Store
+    system: System
+    lock: Any = attrs.field(factory=threading.RLock, repr=False)
+    _id: str | None = attrs.field(default=None, init=False)
+    _ready: bool = attrs.field(default=False, init=False)
+    _clock_checked: bool = attrs.field(default=False, init=False)
+    _clock_fault: str | None = attrs.field(default=None, init=False)
+
+    def id(self) -> str | None:
+        """The registry's id; None if there is no registry here yet. One GET, once.
+
+        Raises:
+            FormatError: the format is newer, or the prefix holds something else.
+            IntegrityError: the marker is damaged.
+        """
+        with self.lock:
+            if self._id is None:
+                try:
+                    self._id = self._parse(self.store.get(MARKER))
+                except MissingObjectError:
+                    self._check_empty()
+            return self._id
+
+    def prepare(self) -> str:
+        """Make sure that this is a registry that can be written to; returns its id. Two requests, once.
+
+        The first write of all creates `modelkeep.json`. The store is tested by creating that object again with
+        its own bytes, which must conflict and leaves nothing behind.
+
+        Raises:
+            StoreError: the store lets two writers win.
+            FormatError: the format is newer, or the prefix holds something else.
+            ClockError: an earlier write showed that this machine's clock is more than a day off.
+        """
+        with self.lock:
+            if self._clock_fault:
+                raise ClockError(self._clock_fault)
+            if not self._ready:
+                found = self.id() or self._create()
+                self._test(found)
+                self._ready = True
+            if self._id is None:
+                raise FormatError(f"{self.store.url} is no registry")  # cannot be: id() or _create() set it
+            return self._id
+
+    def check_clock(self, key: str, *, committed: bool) -> None:
+        """Compare this machine's clock with the store's, by the object *key* just written. One listing, once.
+
+        Args:
+            key: the object.
+            committed: whether it is already part of the registry, so that only later writes can be refused.
+
+        Raises:
+            ClockError: they are more than a day apart and nothing was committed.
+        """
+        with self.lock:
+            if self._clock_checked:
+                return
+            self._clock_checked = True
+            written = next((item for item in self.store.list(key) if item.key == key), None)
+            if written is None:
+                return
+            here = self.system.now()
+            apart = abs(here - written.modified)
+            message = (
+                f"this machine's clock says {format_time(here)} and the store's {format_time(written.modified)}; "
+                "set the clock"
+            )
+            if apart > _REFUSE:
+                self._clock_fault = message
+                if not committed:
+                    self._clock_checked = False
+                    self._clock_fault = None
+                    raise ClockError(message, here=format_time(here), store=format_time(written.modified))
+            if apart > _WARN:
+                warnings.warn(message, stacklevel=2)
+
+    def _create(self) -> str:
+        facts = {"format": FORMAT, "id": self.system.new_id(), "created": self.system.timestamp()}
+        with suppress(ObjectExistsError):  # another first writer, or an earlier try of ours: what stands there counts
+            self.store.create(MARKER, sign(orjson.dumps(facts)))
+        self._id = self._parse(self.store.get(MARKER))
+        return self._id
+
+    def _test(self, found: str) -> None:
+        raw = self.store.get(MARKER)
+        try:
+            self.store.create(MARKER, raw)
+        except ObjectExistsError:
+            return
+        raise StoreError(
+            f"{self.store.url} let an object be created that exists already ({MARKER}, registry {found}): two writers "
+            "could both win a number; use a store with create-if-absent",
+            url=self.store.url,
+        )
+
+    def _parse(self, raw: bytes) -> str:
+        try:
+            facts = orjson.loads(check_signed(raw))
+            number, registry = facts["format"], facts["id"]
+        except (DamagedError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"{MARKER} in {self.store.url} is damaged: {error}; bring it back from a backup", key=MARKER
+            ) from None
+        if number != FORMAT:
+            raise FormatError(
+                f"{self.store.url} is a registry of format {number!r}, and this release knows format {FORMAT}; "
+                "upgrade modelkeep",
+                format=number,
+            )
+        return str(registry)
+
+    def _check_empty(self) -> None:
+        first = next(iter(self.store.list("")), None)
+        if first is not None:
+            # between two looks another process may have made it a registry
+            try:
+                self._id = self._parse(self.store.get(MARKER))
+            except MissingObjectError:
+                raise FormatError(
+                    f"{self.store.url} is not a registry: it has no {MARKER}, but it holds {first.key}; "
+                    "choose an empty place or the registry's own",
+                    url=self.store.url,
+                ) from None

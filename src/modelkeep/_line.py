@@ -1,0 +1,174 @@
+"""One model's journals, opened once per process: what `RegisteredModel`, `ModelVersion` and saves share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+import attrs
+
+from modelkeep._home import Home
+from modelkeep.digest import digest
+from modelkeep.entry import Entry, Head
+from modelkeep.errors import (
+    DeletedError,
+    IntegrityError,
+    MissingObjectError,
+    ModelkeepError,
+    ObjectExistsError,
+    StoreError,
+    UnknownModelError,
+    UnknownVersionError,
+    UnsettledError,
+)
+from modelkeep.folds import notes as said
+from modelkeep.folds import releases as used
+from modelkeep.folds import versions as made
+from modelkeep.folds.rules import Op
+from modelkeep.journal import Journal
+from modelkeep.layout import catalog_key, entry_key, journal_prefix, text_key
+
+JournalName = Literal["versions", "releases", "notes"]
+_RULES: dict[JournalName, Any] = {
+    "versions": made.RULES,
+    "releases": used.RULES,
+    "notes": said.RULES,
+}
+
+
+@attrs.frozen
+class Line:
+    """A named line of versions in a registry that exists.
+
+    Args:
+        home: the registry.
+        name: the model.
+        versions: what exists.
+        releases: what is in use.
+        notes: what people say.
+    """
+
+    home: Home
+    name: str
+    versions: Journal[made.Versions] = attrs.field(repr=False)
+    releases: Journal[used.Releases] = attrs.field(repr=False)
+    notes: Journal[said.Notes] = attrs.field(repr=False)
+
+    @classmethod
+    def open(cls, home: Home, name: str, registry: str) -> Line:
+        """Make the journals of *name*; reads nothing."""
+        journals = (
+            Journal(home.store, journal_prefix(name, journal), registry, rules, home.system)
+            for journal, rules in _RULES.items()
+        )
+        return cls(home, name, *journals)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Fold `releases`, then `versions`: in this order an alias never names a version that is not known.
+
+        Two GETs when warm.
+
+        Raises:
+            UnknownModelError: nothing was ever saved under this name.
+        """
+        self.releases.refresh()
+        self.versions.refresh()
+        if not self.versions.head:
+            raise self.unknown()
+
+    def unknown(self) -> UnknownModelError:
+        """The error for a name under which nothing was saved."""
+        return UnknownModelError(
+            f"there is no model {self.name!r} in {self.home.store.url}; save one, or see registry.models()",
+            name=self.name,
+        )
+
+    def line(self, number: int) -> made.Line:
+        """The journal's line about a version, as far as read.
+
+        Raises:
+            UnknownVersionError: there is no such version.
+        """
+        found = self.versions.state.lines.get(number)
+        if found is None:
+            known = self.versions.state.highest
+            raise UnknownVersionError(
+                f"{self.name} has no version {number}; its latest is {known or 'none'}",
+                name=self.name,
+                number=number,
+            )
+        return found
+
+    def check_alive(self, number: int) -> None:
+        """Raises `DeletedError` if the version is deleted or purged, as far as read."""
+        state = self.releases.state
+        if number in state.purged:
+            raise DeletedError(f"{self.name}:{number} was purged; its bytes are gone", name=self.name, number=number)
+        if number in state.deleted:
+            raise DeletedError(
+                f"{self.name}:{number} is deleted; bring it back with "
+                f"registry.model({self.name!r}).version({number}).restore()",
+                name=self.name,
+                number=number,
+            )
+
+    def text(self, ref: said.TextRef) -> str | None:
+        """A text that an entry refers to; None if it was erased.
+
+        Raises:
+            IntegrityError: the text is not the one that was written.
+        """
+        key = text_key(self.name, ref.tx)
+        try:
+            raw = self.home.store.get(key)
+        except MissingObjectError:
+            return None
+        if digest(raw) != ref.digest:
+            raise IntegrityError(f"{key} is not the text that was written; bring it back from a backup", key=key)
+        return raw.decode()
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        journal: JournalName,
+        decide: Callable[[Any], Sequence[Op]],
+        *,
+        tx: str | None = None,
+        text: str | None = None,
+    ) -> Entry:
+        """Append to one of the journals, noting the heads of the others. One write when warm, one more for *text*.
+
+        Args:
+            journal: which.
+            decide: see `Journal.append`.
+            tx: the transaction; without it a new one.
+            text: goes to `texts/` under the transaction, before the entry that names its digest.
+        """
+        self.home.prepare()
+        transaction = tx or self.home.system.new_id()
+        if text is not None:
+            self.home.store.put_pack(text_key(self.name, transaction), [text.encode()])
+        sisters: dict[str, Head] = {other: getattr(self, other).seen for other in _RULES if other != journal}
+        target: Journal[Any] = getattr(self, journal)
+        try:
+            entry = target.append(decide, tx=transaction, sisters=sisters)
+        except ModelkeepError as error:
+            if text is not None and not isinstance(error, UnsettledError):
+                with suppress(StoreError):  # no entry names it
+                    self.home.store.delete([text_key(self.name, transaction)])
+            raise
+        self.home.check_clock(entry_key(target.prefix, entry.number), committed=True)
+        return entry
+
+    def announce(self) -> None:
+        """Put the marker that lists the model; a failure only warns, for nothing is resolved by it."""
+        try:
+            with suppress(ObjectExistsError):
+                self.home.store.create(catalog_key(self.name), b"")
+        except StoreError as error:
+            warnings.warn(f"registry.models() will not list {self.name}: {error}", stacklevel=2)

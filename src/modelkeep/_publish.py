@@ -1,0 +1,162 @@
+"""Saving: order is the protocol. Bytes first, invisible; then the one entry that makes them a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import attrs
+import orjson
+
+from modelkeep._line import Line
+from modelkeep.errors import (
+    ClosedError,
+    ConflictError,
+    ModelkeepError,
+    StoreError,
+    TakenError,
+    UnsettledError,
+)
+from modelkeep.folds import versions
+from modelkeep.folds.rules import Op
+from modelkeep.layout import pack_key
+from modelkeep.manifest import encode_record
+from modelkeep.packs import Source, Written, content_of, write_packs
+from modelkeep.values import Json, mapping_to_json, metrics_to_json
+from modelkeep.version import Record, identity_digest
+
+_MAX_FACTS = 16 * 1024  # bytes of params and metrics in an entry; beyond, they lie in the manifest alone
+
+
+@attrs.frozen(kw_only=True)
+class Draft:
+    """A version before it has a number.
+
+    Args:
+        sources: its files.
+        record: what it will know about itself.
+        label: the label asked for, or None.
+        bump: the part of the highest label to raise, or None.
+        reuse: whether an equal version that exists will do.
+    """
+
+    sources: Sequence[Source]
+    record: Record
+    label: str | None = None
+    bump: str | None = None
+    reuse: bool = False
+
+
+def publish(line: Line, draft: Draft) -> int:
+    """Save *draft* and give its number. Two writes when warm: a pack and an entry.
+
+    Raises:
+        ClosedError: the model was closed.
+        TakenError: the label is in use.
+        UnsettledError: no answer came about the entry.
+        StoreError: the store refused, and nothing is visible.
+    """
+    registry = line.home.prepare()
+    if draft.reuse and (found := _equal(line, draft, content_of(draft.sources))):
+        return found
+    if line.versions.is_cold:
+        line.versions.refresh()
+    _check(line.versions.state, line.name, draft)  # before the bytes, too: a refusal should be quick
+    transaction = line.home.system.new_id()
+    record = encode_record(draft.record)
+    ids = (f"{transaction}-{n}" for n in range(1, 1_000_000))
+    if not line.versions.head:
+        line.announce()
+    return _commit(line, draft, registry, transaction, record, ids)
+
+
+def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: bytes, ids: Iterator[str]) -> int:
+    while True:
+        written = write_packs(line.home.store, line.name, ids, draft.sources, record)  # 1 invisible until named
+        packs = written.manifest.packs
+        try:
+            line.home.check_clock(pack_key(line.name, packs[-1]), committed=False)
+            operations = _Operations(line.name, draft, written, registry)  # 2 pure
+            entry = line.append("versions", operations, tx=transaction)  # 3 the only moment that matters
+        except _CondemnedError:
+            continue  # a collector took the packs for left over: again, under new names
+        except ModelkeepError as error:
+            if not isinstance(error, UnsettledError):  # else the entry may stand, and need them
+                with suppress(StoreError):
+                    line.home.store.delete([pack_key(line.name, pack) for pack in packs])
+            raise
+        return int(entry.ops[-1]["number"])
+
+
+class _CondemnedError(ConflictError):
+    """The packs of this save were condemned before it was committed."""
+
+
+@attrs.frozen
+class _Operations:
+    """What a save appends, for the state of the moment."""
+
+    name: str
+    draft: Draft
+    written: Written
+    registry: str
+
+    def __call__(self, state: versions.Versions) -> list[Op]:
+        _check(state, self.name, self.draft)
+        manifest = self.written.manifest
+        if not state.condemned.isdisjoint(manifest.packs):
+            raise _CondemnedError("condemned", packs=list(manifest.packs))
+        number = state.next_number()
+        content = manifest.content()
+        record = self.draft.record
+        small = _small(record)
+        create = versions.Create(
+            number=number,
+            identity=identity_digest(content, manifest.record, number),
+            content=content,
+            at=self.written.place,
+            packs=manifest.packs,
+            size=sum(file.size for file in manifest.facts()),
+            serializer=record.serializer,
+            label=self.draft.label or (state.next_label(self.draft.bump) if self.draft.bump else None),
+            params=small and small[0],
+            metrics=small and small[1],
+        )
+        return [create] if state.is_open else [versions.Open(self.registry), create]
+
+
+def _small(record: Record) -> tuple[dict[str, Json], dict[str, Json]] | None:
+    params, metrics = mapping_to_json(record.params, "params"), metrics_to_json(record.metrics, "metrics")
+    if len(orjson.dumps([params, metrics])) > _MAX_FACTS:
+        return None
+    return params, metrics
+
+
+def _check(state: versions.Versions, name: str, draft: Draft) -> None:
+    if not state.is_open and state.highest:
+        raise ClosedError(
+            f"{name!r} was closed; open it again with registry.model({name!r}).open(), or save under another name",
+            name=name,
+        )
+    if draft.label is not None and draft.label in state.labels:
+        raise TakenError(
+            f"label {draft.label} of {name!r} is taken by version {state.labels[draft.label]}, and labels are never "
+            "reused; choose another, or bump",
+            name=name,
+            label=draft.label,
+            number=state.labels[draft.label],
+        )
+
+
+def _equal(line: Line, draft: Draft, content: str) -> int | None:
+    """The newest living version with the same files, parameters and metrics, or None."""
+    line.releases.refresh()
+    line.versions.refresh()
+    gone = line.releases.state.deleted
+    wanted = orjson.dumps(_small(draft.record), option=orjson.OPT_SORT_KEYS)
+    for number, known in reversed(list(line.versions.state.lines.items())):
+        made = known.made
+        facts = orjson.dumps((made.params, made.metrics), option=orjson.OPT_SORT_KEYS)
+        if made.content == content and number not in gone and facts == wanted:
+            return number
+    return None

@@ -1,0 +1,242 @@
+"""From a reference to a version, and from a version to its files: the reader's side of the protocol."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import attrs
+
+from modelkeep._line import Line
+from modelkeep._trust import admit
+from modelkeep.errors import (
+    IntegrityError,
+    InvalidRefError,
+    InvalidValueError,
+    MissingObjectError,
+    UnknownAliasError,
+    UnknownLabelError,
+    UnknownVersionError,
+)
+from modelkeep.manifest import Manifest, ManifestError, parse_record
+from modelkeep.packs import PackFiles, missing_pack, read_manifest
+from modelkeep.ref import Alias, Caret, Digest, Label, ModelRef
+from modelkeep.version import Place, Record, identity_digest
+
+
+@attrs.frozen
+class Found:
+    """A version that a reference means: number, identity, and where its manifest lay when last heard of."""
+
+    number: int
+    identity: str
+    at: Place
+
+
+def find(line: Line, ref: ModelRef) -> Found:
+    """The version that *ref* means.
+
+    By alias one GET when warm, and `versions` is not read; otherwise two.
+
+    Raises:
+        UnknownModelError, UnknownVersionError, UnknownAliasError, UnknownLabelError, DeletedError: there is none.
+        InvalidRefError: the reference is of a kind that is reserved, or a digest fits several versions.
+    """
+    if ref.variant or ref.branch:
+        raise InvalidRefError(
+            f"{ref} is reserved for variants and drafts, which this release does not keep", text=str(ref)
+        )
+    if isinstance(ref.selector, Alias):
+        return _by_alias(line, ref.selector.name)
+    with line.versions.lock:  # no other thread folds on while this one looks through the versions
+        line.read()
+        if not line.versions.state.is_open:
+            _warn_closed(line)
+        number = _number(line, ref.selector)
+        line.check_alive(number)
+        known = line.line(number)
+        return Found(number, known.made.identity, known.at)
+
+
+def _warn_closed(line: Line) -> None:
+    warnings.warn(f"the model {line.name!r} was closed; it takes no more versions", stacklevel=5)
+
+
+def _by_alias(line: Line, alias: str) -> Found:
+    line.releases.refresh()
+    holder = line.releases.state.holder(alias)
+    if holder is None:
+        line.read()
+        known = ", ".join(sorted(line.releases.state.stacks)) or "none"
+        raise UnknownAliasError(
+            f"{line.name!r} has no alias {alias!r}; it has {known}. Set it with "
+            f"registry.get('{line.name}:N').promote({alias!r})",
+            name=line.name,
+            alias=alias,
+        )
+    if line.versions.head and not line.versions.state.is_open:  # as far as this process has read
+        _warn_closed(line)
+    return Found(holder.number, holder.identity, holder.at)
+
+
+def _number(line: Line, selector: object) -> int:
+    match selector:
+        case int():
+            return line.line(selector).made.number
+        case Label():
+            return _by_label(line, selector)
+        case Caret():
+            return _in_range(line, selector)
+        case Digest(prefix=prefix):
+            return _by_digest(line, prefix)
+    return latest(line)
+
+
+def latest(line: Line) -> int:
+    """The highest number that is not deleted, as far as read.
+
+    Raises:
+        UnknownVersionError: all are deleted.
+    """
+    gone = line.releases.state.deleted
+    for number in reversed(line.versions.state.lines):
+        if number not in gone:
+            return number
+    raise UnknownVersionError(f"all versions of {line.name!r} are deleted; restore one", name=line.name)
+
+
+def _by_label(line: Line, label: Label) -> int:
+    number = line.versions.state.labels.get(str(label))
+    if number is None:
+        raise UnknownLabelError(
+            f"no version of {line.name!r} has the label {label}; it has {_labels(line)}",
+            name=line.name,
+            label=str(label),
+        )
+    return number
+
+
+def _in_range(line: Line, caret: Caret) -> int:
+    gone = line.releases.state.deleted
+    fitting = [
+        (label, number)
+        for text, number in line.versions.state.labels.items()
+        if number not in gone and (label := Label.parse(text)) in caret
+    ]
+    if not fitting:
+        raise UnknownLabelError(
+            f"no label of {line.name!r} lies in {caret}; it has {_labels(line)}",
+            name=line.name,
+            label=str(caret),
+        )
+    return max(fitting)[1]
+
+
+def _labels(line: Line) -> str:
+    labels = sorted(map(Label.parse, line.versions.state.labels))
+    return ", ".join(map(str, labels[-5:])) or "none"
+
+
+def _by_digest(line: Line, prefix: str) -> int:
+    lines = line.versions.state.lines
+    named = [number for number, known in lines.items() if known.made.identity.startswith(prefix)]
+    if len(named) > 1:
+        raise InvalidRefError(
+            f"{line.name}#{prefix} fits versions {', '.join(map(str, named))}; give more digits",
+            digest=prefix,
+        )
+    if named:
+        return named[0]
+    gone = line.releases.state.deleted
+    alike = {known.made.content for known in lines.values() if known.made.content.startswith(prefix)}
+    if len(alike) > 1:
+        raise InvalidRefError(
+            f"{line.name}#{prefix} fits the content of several versions; give more digits", digest=prefix
+        )
+    equal = [number for number, known in lines.items() if known.made.content in alike and number not in gone]
+    if not equal:
+        raise UnknownVersionError(f"no version of {line.name!r} has a digest that begins with {prefix}", digest=prefix)
+    return equal[-1]
+
+
+# -- the files ---------------------------------------------------------------------------------------------------
+
+
+def open_files(line: Line, found: Found) -> tuple[PackFiles, Record]:
+    """The files and the record of a version. One request for a small version.
+
+    A pack that is missing means "look again": the version may have been moved or purged since.
+
+    Raises:
+        DeletedError: the version was purged.
+        IntegrityError: the bytes are not those of the version; names the object.
+    """
+    while True:
+        try:
+            manifest, last = read_manifest(line.home.store, line.name, found.at)
+        except MissingObjectError as error:
+            found = look_again(line, found, error)
+            continue
+        _check_identity(line, manifest, found)
+        try:
+            record = parse_record(manifest.record)
+        except ManifestError as error:
+            raise IntegrityError(f"{line.name}:{found.number}: {error}; upgrade modelkeep") from None
+        return PackFiles(line.home.store, line.name, manifest, last), record
+
+
+def look_again(line: Line, found: Found, error: MissingObjectError) -> Found:
+    """Where the version lies now, after one of its packs was missing.
+
+    Raises:
+        DeletedError: it was purged.
+        IntegrityError: it should still lie there; names the object.
+    """
+    line.read()
+    if found.number in line.releases.state.purged:
+        line.check_alive(found.number)
+    now = line.line(found.number).at
+    if now == found.at:
+        raise missing_pack(error.key) from None
+    return attrs.evolve(found, at=now)
+
+
+def _check_identity(line: Line, manifest: Manifest, found: Found) -> None:
+    if identity_digest(manifest.content(), manifest.record, found.number) != found.identity:
+        raise IntegrityError(
+            f"the manifest in pack {found.at.pack} is not that of {line.name}:{found.number}; "
+            "bring the object back from a backup, and run `modelkeep verify`",
+            key=found.at.pack,
+        )
+
+
+def load(line: Line, found: Found, *, into: object, trust: bool, serializer: str | None = None) -> object:
+    """Give back the object of a version; see `Registry.load`."""
+    from modelkeep.serializers.discovery import by_name
+
+    while True:
+        try:
+            files, record = open_files(line, found)
+            if isinstance(into, (str, os.PathLike)):
+                return extract(files, Path(into))
+            chosen = by_name(serializer or record.serializer)
+            form = chosen.form(files, into)
+            admit(form, f"{line.name}:{found.number}", trust=trust)
+            return chosen.load(files, form, into)
+        except MissingObjectError as error:
+            found = look_again(line, found, error)
+
+
+def extract(files: PackFiles, folder: Path) -> Path:
+    """Write the files of a version below *folder*; none that is there is touched.
+
+    Raises:
+        InvalidValueError: a file is there already.
+    """
+    for path in files.names():
+        if (folder / path).exists():
+            raise InvalidValueError(f"{folder / path} exists already; choose an empty folder", path=str(folder / path))
+    folder.mkdir(parents=True, exist_ok=True)
+    files.extract(folder)
+    return folder

@@ -1,0 +1,346 @@
+"""`RegisteredModel`: one line of versions over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from typing import Any
+
+import attrs
+
+from modelkeep._line import JournalName, Line
+from modelkeep.digest import digest
+from modelkeep.errors import (
+    ClosedError,
+    ConflictError,
+    InvalidValueError,
+    StoreError,
+    UnknownAliasError,
+    UnknownModelError,
+    UnknownVersionError,
+)
+from modelkeep.folds import notes, releases, versions
+from modelkeep.folds.rules import Op
+from modelkeep.journal import Journal
+from modelkeep.layout import catalog_key
+from modelkeep.listing import Listing
+from modelkeep.modelversion import ABSENT, Absent, ModelVersion, stale
+from modelkeep.ref import check_alias
+from modelkeep.system import format_time, parse_time
+
+
+@attrs.frozen
+class Event:
+    """Something that happened to a model.
+
+    Args:
+        time: when, by the clock of who did it.
+        actor: who did it.
+        action: the operation, such as ``create``, ``promote``, ``rollback``.
+        version: the version concerned, or None.
+        subject: the alias or label concerned, or the names of tags or metrics; empty if none.
+        text: the reason, description or comment; None if there is none or it was erased.
+        journal: the journal that tells it; the order within one journal is certain, between two it is by time.
+        entry: the number of the entry there.
+    """
+
+    time: datetime
+    actor: str
+    action: str
+    version: int | None
+    subject: str
+    text: str | None
+    journal: str
+    entry: int
+
+    def __str__(self) -> str:
+        subject = f" {self.subject}" if self.subject else ""
+        version = f" version {self.version}" if self.version else ""
+        return f"{self.time:%Y-%m-%d %H:%M} {self.actor}: {self.action}{version}{subject}"
+
+
+class RegisteredModel:
+    """A named line of versions. Made by `Registry.model`; making it reads nothing.
+
+    Example:
+        >>> import modelkeep as mk, numpy as np
+        >>> registry = mk.Registry("memory://registeredmodel")
+        >>> for auc in (0.90, 0.93):
+        ...     v = registry.save({"w": np.full(3, auc)}, "churn", metrics={"auc": auc}).promote("production")
+        >>> churn = registry.model("churn")
+        >>> churn.versions(where=lambda v: v.metrics["auc"] > 0.9)
+        [churn:2]
+        >>> churn.rollback("production", reason="calibration drift")
+        ModelVersion churn:1
+    """
+
+    def __init__(self, line: Callable[[], Line | None], name: str, place: str) -> None:
+        self._find = line
+        self._place = place
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"RegisteredModel {self.name}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RegisteredModel) and (self.name, self._place) == (other.name, other._place)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self._place))
+
+    @property
+    def _line(self) -> Line:
+        line = self._find()
+        if line is None:
+            raise UnknownModelError(
+                f"there is no model {self.name!r}: {self._place} holds no registry yet; save one first",
+                name=self.name,
+            )
+        return line
+
+    def _read(self) -> Line:
+        line = self._line
+        line.read()
+        return line
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def version(self, number: int) -> ModelVersion:
+        """The version of that number, deleted or not. Two GETs when warm.
+
+        Raises:
+            UnknownVersionError: there is none.
+        """
+        return ModelVersion(self._read(), number)
+
+    def versions(
+        self, where: Callable[[ModelVersion], bool] | None = None, *, deleted: bool = False
+    ) -> Listing[ModelVersion]:
+        """The versions, newest first. Two GETs when warm.
+
+        Args:
+            where: keep those for which this is true; a metric or parameter that is missing counts as false.
+            deleted: also those that are deleted.
+
+        Returns:
+            A sequence with `to_pandas()`.
+        """
+        line = self._read()
+        gone = set() if deleted else line.releases.state.deleted
+        numbers = [number for number in reversed(list(line.versions.state.lines)) if number not in gone]
+        if where is not None:
+            numbers = [number for number in numbers if _holds(where, ModelVersion(line, number))]
+        return Listing(numbers, lambda number: ModelVersion(line, number), ModelVersion.to_dict)
+
+    @property
+    def aliases(self) -> dict[str, ModelVersion]:
+        """The version under each alias. Two GETs when warm."""
+        line = self._read()
+        return {
+            alias: ModelVersion(line, stack[-1].number) for alias, stack in sorted(line.releases.state.stacks.items())
+        }
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes saves. Two GETs when warm."""
+        return self._read().versions.state.is_open
+
+    @property
+    def title(self) -> str:
+        """The title that people see; the name if none was set. One GET when warm."""
+        line = self._line
+        line.notes.refresh()
+        return line.notes.state.title or self.name
+
+    def at(self, alias: str, when: str | date | datetime) -> ModelVersion:
+        """The version that stood under *alias* at a time. Costs a cold read of `releases`.
+
+        Args:
+            alias: such as ``production``.
+            when: a date (its beginning) or time; without a zone it is UTC. Clocks of writers tell the time, so
+                moves that lie closer together than these agree may count to either side.
+
+        Raises:
+            UnknownAliasError: it was not set then.
+            InvalidValueError: *when* cannot be read.
+        """
+        check_alias(alias)
+        line = self._read()
+        moment = _moment(when)
+        holder = line.releases.at(moment).holder(alias)
+        if holder is None:
+            raise UnknownAliasError(f"{self.name}@{alias} was not set at {moment}", name=self.name, alias=alias)
+        return ModelVersion(line, holder.number)
+
+    def history(self) -> Listing[Event]:
+        """All that happened, oldest first. Costs a cold read of all three journals and one read for each text."""
+        line = self._read()
+        line.notes.refresh()
+        journals: list[tuple[JournalName, Journal[Any]]] = [
+            ("versions", line.versions),
+            ("releases", line.releases),
+            ("notes", line.notes),
+        ]
+        events = [event for name, journal in journals for event in _events(line, name, journal)]
+        events.sort(key=lambda event: event.time)
+        return Listing(events, lambda event: event, attrs.asdict)
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def rollback(
+        self, alias: str, *, expect: int | ModelVersion | Absent = ABSENT, reason: str | None = None
+    ) -> ModelVersion:
+        """Let *alias* go back to the version before, past those that are deleted. One GET and one write.
+
+        It expects the holder that it sees when called: of two operators at once one goes back, the other is told.
+
+        Args:
+            alias: such as ``production``.
+            expect: the holder to go back from, where the caller has seen it earlier.
+            reason: why, kept with the history; can be erased.
+
+        Returns:
+            The version that stands there now.
+
+        Raises:
+            UnknownAliasError: the alias is not set.
+            UnknownVersionError: there is no version to go back to.
+            StaleError: somebody moved the alias meanwhile.
+        """
+        check_alias(alias)
+        line = self._read()
+        before = line.releases.state.holder(alias)
+        if before is None:
+            raise UnknownAliasError(
+                f"{self.name}@{alias} is not set, so it cannot go back", name=self.name, alias=alias
+            )
+        given = expect.number if isinstance(expect, ModelVersion) else expect
+        expected = before.number if given is ABSENT else given
+
+        def decide(state: releases.Releases) -> Sequence[Op]:
+            holder = state.holder(alias)
+            if holder is None or holder.number != expected:
+                raise stale(self.name, alias, expected, holder.number if holder else None)
+            below = state.rolled_back(alias)
+            if not below:
+                raise UnknownVersionError(
+                    f"{self.name}@{alias} has no earlier version to go back to; promote one",
+                    name=self.name,
+                    alias=alias,
+                )
+            to = below[-1]
+            said = digest(reason.encode()) if reason is not None else None
+            return [releases.SetAlias(alias, to.number, to.identity, to.at, "rollback", said)]
+
+        entry = line.append("releases", decide, text=reason)
+        return ModelVersion(line, entry.ops[0]["number"])
+
+    def unset(self, alias: str, *, reason: str | None = None) -> None:
+        """Take *alias* away, and with it what rollback would go back to. One write when warm.
+
+        Raises:
+            UnknownAliasError: it is not set.
+        """
+        check_alias(alias)
+
+        def decide(state: releases.Releases) -> Sequence[Op]:
+            if alias not in state.stacks:
+                raise UnknownAliasError(f"{self.name}@{alias} is not set", name=self.name, alias=alias)
+            return [releases.Unalias(alias, digest(reason.encode()) if reason is not None else None)]
+
+        self._read().append("releases", decide, text=reason)
+
+    def set_title(self, title: str | None) -> None:
+        """Set the title that people see; None takes it away. The name stays for ever. One write when warm.
+
+        Raises:
+            InvalidValueError: it is longer than 200 characters.
+        """
+        if title is not None and len(title) > notes.MAX_TITLE:
+            raise InvalidValueError(
+                f"the title has {len(title)} characters, and {notes.MAX_TITLE} are allowed", length=len(title)
+            )
+        self._read().append("notes", lambda _: [notes.Title(title)])
+
+    def describe(self, text: str) -> None:
+        """Set the description of the model as a whole. Two writes."""
+        said = digest(text.encode())
+        self._read().append("notes", lambda _: [notes.Describe(said)], text=text)
+
+    def close(self) -> None:
+        """Take no more saves and leave the listing; what stands under an alias still loads. One write when warm.
+
+        Raises:
+            ClosedError: it is closed already.
+        """
+
+        def decide(state: versions.Versions) -> Sequence[Op]:
+            if not state.is_open:
+                raise ClosedError(f"{self.name!r} is closed already", name=self.name)
+            return [versions.Close()]
+
+        line = self._read()
+        line.append("versions", decide)
+        with suppress(StoreError):  # a listing only
+            line.home.store.delete([catalog_key(self.name)])
+
+    def open(self) -> None:
+        """Take saves again after a close; numbers go on. Two writes when warm.
+
+        Raises:
+            ConflictError: it is open.
+        """
+
+        def decide(state: versions.Versions) -> Sequence[Op]:
+            if state.is_open:
+                raise ConflictError(f"{self.name!r} is open", name=self.name)
+            return [versions.Open(line.home.prepare())]
+
+        line = self._read()
+        line.append("versions", decide)
+        line.announce()
+
+
+def _holds(where: Callable[[ModelVersion], bool], version: ModelVersion) -> bool:
+    try:
+        return bool(where(version))
+    except KeyError:
+        return False
+
+
+def _moment(when: str | date | datetime) -> str:
+    try:
+        if isinstance(when, datetime):
+            return format_time(when)
+        return format_time(parse_time(when if isinstance(when, str) else when.isoformat()))
+    except (ValueError, AttributeError) as error:
+        raise InvalidValueError(
+            f"{when!r} is no date or time: {error}; write 2026-03-01 or 2026-03-01T12:00Z"
+        ) from None
+
+
+_SUBJECTS = ("alias", "label", "title")
+
+
+def _events(line: Line, name: JournalName, journal: Journal[Any]) -> list[Event]:
+    events = []
+    for entry, _, void in journal.replay():
+        for op in [] if void else entry.ops:
+            said = op.get("reason") or op.get("text")
+            text = line.text(notes.TextRef(entry.tx, said, entry.time, entry.actor)) if isinstance(said, str) else None
+            named = next((op[key] for key in _SUBJECTS if op.get(key)), None)
+            inner = op.get("tags") or op.get("metrics") if name == "notes" else None
+            events.append(
+                Event(
+                    parse_time(entry.time),
+                    entry.actor,
+                    op.get("how", op["op"]),
+                    op.get("number"),
+                    str(named) if named else ", ".join(inner or ()),
+                    text,
+                    name,
+                    entry.number,
+                )
+            )
+    return events

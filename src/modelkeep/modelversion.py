@@ -1,0 +1,427 @@
+"""`ModelVersion`: one point of a model's line, its facts, and what one does with one version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from modelkeep import _resolve
+from modelkeep._line import Line
+from modelkeep._origins import remember
+from modelkeep.digest import digest
+from modelkeep.errors import (
+    ConflictError,
+    InUseError,
+    InvalidRefError,
+    InvalidValueError,
+    StaleError,
+    TakenError,
+)
+from modelkeep.folds import notes, releases, versions
+from modelkeep.folds.rules import Op
+from modelkeep.packs import PackFiles
+from modelkeep.ref import Label, check_alias
+from modelkeep.system import parse_time
+from modelkeep.values import from_json, metrics_to_json
+from modelkeep.version import FileFacts, Parent, Record
+
+
+class Absent(Enum):
+    """Stands for an argument that was not given, where None means something."""
+
+    ABSENT = "not given"
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+class ModelVersion:
+    """One version of a model. Its facts never change; aliases, tags and later metrics are read as they stand.
+
+    Versions come from `Registry.save`, `Registry.get` and `RegisteredModel.versions`.
+
+    Example:
+        >>> import modelkeep as mk, numpy as np
+        >>> registry = mk.Registry("memory://modelversion")
+        >>> v = registry.save({"w": np.zeros(3)}, "churn", metrics={"auc": 0.91}, bump="minor")
+        >>> v, v.metrics["auc"]
+        (ModelVersion churn:1 (1.0.0), 0.91)
+        >>> v.promote("production").aliases
+        ('production',)
+    """
+
+    def __init__(self, line: Line, number: int) -> None:
+        self._line = line
+        self._known = line.line(number)
+
+    def __repr__(self) -> str:
+        return f"ModelVersion {self}"
+
+    def __str__(self) -> str:
+        return f"{self.ref} ({self.label})" if self.label else self.ref
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelVersion) and (self.name, self.digest) == (other.name, other.digest)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.digest))
+
+    # -- facts -----------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self._line.name
+
+    @property
+    def number(self) -> int:
+        """The number within the model: 1, 2, 3 and so on."""
+        return self._known.made.number
+
+    @property
+    def ref(self) -> str:
+        """The reference that always means this version: ``churn:7``."""
+        return f"{self.name}:{self.number}"
+
+    @property
+    def label(self) -> str | None:
+        """The semantic version, if it has one."""
+        return self._line.versions.state.lines[self.number].label
+
+    @property
+    def digest(self) -> str:
+        """The identity: BLAKE3 of content, record and number."""
+        return self._known.made.identity
+
+    @property
+    def content(self) -> str:
+        """The digest of the files alone; equal files have equal content."""
+        return self._known.made.content
+
+    @property
+    def created(self) -> datetime:
+        """When it was saved, in UTC, by the clock of who saved it."""
+        return parse_time(self._known.time)
+
+    @property
+    def author(self) -> str:
+        """Who saved it."""
+        return self._known.actor
+
+    @property
+    def size(self) -> int:
+        """The bytes of its files, uncompressed."""
+        return self._known.made.size
+
+    @property
+    def serializer(self) -> str:
+        """What wrote its files."""
+        return self._known.made.serializer
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters given at the save. A read of the manifest if they are over 16 KiB."""
+        kept = self._known.made.params
+        return dict(self.record.params) if kept is None else dict(from_json(kept))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics given at the save; `measured` has what came later."""
+        kept = self._known.made.metrics
+        return dict(self.record.metrics) if kept is None else dict(from_json(kept))
+
+    @property
+    def record(self) -> Record:
+        """All that was recorded at the save. One request, once."""
+        return self._opened[1]
+
+    @property
+    def files(self) -> tuple[FileFacts, ...]:
+        """Path, size and digest of each file. One request, once."""
+        return self._opened[0].manifest.facts()
+
+    @property
+    def notes(self) -> str:
+        """The notes given at the save. One request, once."""
+        return self.record.notes
+
+    @property
+    def parents(self) -> tuple[Parent, ...]:
+        """The versions that it was made from. One request, once."""
+        return self.record.parents
+
+    @property
+    def deleted(self) -> bool:
+        """Whether it is deleted. One GET."""
+        self._line.releases.refresh()
+        return self.number in self._line.releases.state.deleted
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The aliases under which it stands. One GET."""
+        self._line.releases.refresh()
+        return self._line.releases.state.aliases_of(self.number)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags given at the save and since. One GET when warm."""
+        self._line.notes.refresh()
+        later = self._line.notes.state.tags.get(self.number, {})
+        return {name: text for name, text in {**self.record.tags, **later}.items() if text is not None}
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """Metrics that came after the save. One GET when warm."""
+        self._line.notes.refresh()
+        return dict(from_json(self._line.notes.state.measured.get(self.number, {})))
+
+    @property
+    def description(self) -> str | None:
+        """The description, if there is one and it was not erased. Two GETs when warm."""
+        self._line.notes.refresh()
+        said = self._line.notes.state.descriptions.get(self.number)
+        return self._line.text(said) if said else None
+
+    @cached_property
+    def _opened(self) -> tuple[PackFiles, Record]:
+        return _resolve.open_files(self._line, self._found())
+
+    def _found(self) -> _resolve.Found:
+        return _resolve.Found(self.number, self.digest, self._line.versions.state.lines[self.number].at)
+
+    # -- the object ------------------------------------------------------------------------------------------
+
+    def load(self, *, into: object = None, trust: bool = False) -> Any:
+        """Give back the object that was saved; see `Registry.load`."""
+        return load_found(self._line, self._found(), into=into, trust=trust)
+
+    def export(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the framework's native files below *folder*, without running anything from them.
+
+        Args:
+            folder: made if need be; no file that is there is touched.
+
+        Raises:
+            InvalidValueError: the folder is not empty.
+            IntegrityError: a stored byte is wrong.
+        """
+        from modelkeep.serializers.discovery import by_name
+
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise InvalidValueError(f"{target} is not empty; choose an empty folder", path=str(target))
+        target.mkdir(parents=True, exist_ok=True)
+        files, record = self._opened
+        by_name(record.serializer).export(files, target)
+        return target
+
+    # -- what is in use --------------------------------------------------------------------------------------
+
+    def promote(
+        self, alias: str, *, expect: int | ModelVersion | Absent | None = ABSENT, reason: str | None = None
+    ) -> ModelVersion:
+        """Let *alias* stand on this version. One write when warm; a reason is one more.
+
+        Args:
+            alias: such as ``production``.
+            expect: not given: whoever holds it; None: it must not be set; a number or version: it must hold that.
+            reason: why, kept with the history; can be erased.
+
+        Returns:
+            This version.
+
+        Raises:
+            StaleError: *expect* does not hold.
+            DeletedError: this version is deleted.
+            InvalidNameError: *alias* cannot be one.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://promote")
+            >>> v = registry.save({"w": np.zeros(3)}, "churn")
+            >>> v.promote("production", expect=None, reason="first").aliases
+            ('production',)
+        """
+        check_alias(alias)
+        expected = expect.number if isinstance(expect, ModelVersion) else expect
+
+        def decide(state: releases.Releases) -> Sequence[Op]:
+            self._line.check_alive(self.number)
+            holder = state.holder(alias)
+            found = holder.number if holder else None
+            if expected is not ABSENT and found != expected:
+                raise stale(self.name, alias, expected, found)
+            here = self._found()
+            said = digest(reason.encode()) if reason is not None else None
+            return [releases.SetAlias(alias, here.number, here.identity, here.at, "promote", said)]
+
+        self._line.append("releases", decide, text=reason)
+        return self
+
+    def delete(self, *, reason: str | None = None) -> None:
+        """Hide this version; its bytes stay and `restore` brings it back. One write when warm.
+
+        Raises:
+            InUseError: it stands under an alias.
+            DeletedError: it is deleted already.
+        """
+
+        def decide(state: releases.Releases) -> Sequence[Op]:
+            self._line.check_alive(self.number)
+            aliases = state.aliases_of(self.number)
+            if aliases:
+                raise InUseError(
+                    f"{self.ref} stands under {', '.join(aliases)}; promote another version or unset the alias first",
+                    aliases=list(aliases),
+                )
+            return [releases.Delete(self.number, digest(reason.encode()) if reason is not None else None)]
+
+        self._line.append("releases", decide, text=reason)
+
+    def restore(self, *, reason: str | None = None) -> ModelVersion:
+        """Bring this version back after a delete. One write when warm.
+
+        Raises:
+            ConflictError: it is not deleted.
+            DeletedError: it was purged.
+        """
+
+        def decide(state: releases.Releases) -> Sequence[Op]:
+            if self.number not in state.deleted:
+                raise ConflictError(f"{self.ref} is not deleted", number=self.number)
+            if self.number in state.purged:
+                self._line.check_alive(self.number)
+            return [releases.Restore(self.number, digest(reason.encode()) if reason is not None else None)]
+
+        self._line.append("releases", decide, text=reason)
+        return self
+
+    def set_label(
+        self, label: str | None = None, *, bump: Literal["major", "minor", "patch"] | None = None
+    ) -> ModelVersion:
+        """Give this version a label, once and for ever. One write when warm.
+
+        Args:
+            label: such as ``1.3.0``.
+            bump: instead, the part of the highest label ever used to raise; the first is 1.0.0.
+
+        Raises:
+            TakenError: the label is in use, or this version has one.
+            InvalidRefError: *label* is not a semantic version.
+        """
+        check_label(label, bump)
+
+        def decide(state: versions.Versions) -> Sequence[Op]:
+            chosen = label or state.next_label(str(bump))
+            own = state.lines[self.number].label
+            if own is not None:
+                raise TakenError(f"{self.ref} has the label {own} already, and labels stay", label=own)
+            if chosen in state.labels:
+                raise TakenError(
+                    f"label {chosen} is taken by {self.name}:{state.labels[chosen]}, and labels are never reused",
+                    label=chosen,
+                    number=state.labels[chosen],
+                )
+            return [versions.SetLabel(self.number, chosen)]
+
+        self._line.append("versions", decide)
+        return self
+
+    # -- what people say -------------------------------------------------------------------------------------
+
+    def tag(self, **tags: str | None) -> ModelVersion:
+        """Set tags; None takes one away. One write when warm.
+
+        Raises:
+            InvalidValueError: a tag is no text of at most 1,000 characters.
+        """
+        checked = check_tags(tags)
+        self._line.append("notes", lambda _: [notes.Tag(checked, self.number)])
+        return self
+
+    def describe(self, text: str) -> ModelVersion:
+        """Set the description, any text, Markdown if you like; the one before stays in the history. Two writes."""
+        said = digest(text.encode())
+        self._line.append("notes", lambda _: [notes.Describe(said, self.number)], text=text)
+        return self
+
+    def measure(self, **metrics: float) -> ModelVersion:
+        """Add metrics that came after the save; read them as `measured`. One write when warm.
+
+        Raises:
+            InvalidValueError: a value is no number; names its key.
+        """
+        kept = metrics_to_json(metrics, "metrics")
+        self._line.append("notes", lambda _: [notes.Measure(self.number, kept)])
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts that the journal holds, as one flat row: parameters and metrics under dotted names."""
+        row: dict[str, Any] = {
+            "version": self.number,
+            "label": self.label,
+            "created": self.created,
+            "author": self.author,
+            "size": self.size,
+            "serializer": self.serializer,
+            "digest": self.digest,
+        }
+        row.update({f"params.{name}": value for name, value in self.params.items()})
+        row.update({f"metrics.{name}": value for name, value in self.metrics.items()})
+        return row
+
+
+def load_found(line: Line, found: _resolve.Found, *, into: object, trust: bool) -> Any:
+    """Load a version and remember where the object came from."""
+    loaded = _resolve.load(line, found, into=into, trust=trust)
+    remember(loaded, Parent(line.name, found.number, found.identity))
+    return loaded
+
+
+def stale(name: str, alias: str, expected: int | None, found: int | None) -> StaleError:
+    """The error for an alias that does not stand where the caller expected it."""
+    return StaleError(
+        f"{name}@{alias} stands on {'nothing' if found is None else f'version {found}'}, not on "
+        f"{'nothing' if expected is None else f'version {expected}'}; look again and decide anew",
+        alias=alias,
+        expected=expected,
+        found=found,
+    )
+
+
+def check_label(label: str | None, bump: str | None) -> str | None:
+    """Return *label* if it and *bump* can be used together.
+
+    Raises:
+        InvalidRefError: both are given, or one cannot be read.
+    """
+    if label is not None and bump is not None:
+        raise InvalidRefError(f"give a label ({label!r}) or bump ({bump!r}), not both", text=label)
+    if bump is not None:
+        Label(0, 0, 0).bump(bump)
+    return None if label is None else str(Label.parse(label))
+
+
+def check_tags(tags: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return *tags* if they can be kept.
+
+    Raises:
+        InvalidValueError: one cannot; names it and tells what came in.
+    """
+    for name, text in tags.items():
+        if not isinstance(name, str) or not 0 < len(name) <= notes.MAX_TAG:
+            raise InvalidValueError(f"tag name {name!r} must be text of 1 to {notes.MAX_TAG} characters", key=str(name))
+        if text is not None and not isinstance(text, str):
+            raise InvalidValueError(f"tag {name} is {text!r}, a {type(text).__name__}; tags are text", key=name)
+        if text is not None and len(text) > notes.MAX_TAG:
+            raise InvalidValueError(
+                f"tag {name} has {len(text)} characters, and {notes.MAX_TAG} are allowed; use describe() for long text",
+                key=name,
+                length=len(text),
+            )
+    return dict(tags)

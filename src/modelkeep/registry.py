@@ -1,0 +1,412 @@
+"""`Registry`: where models are saved and found. A prefix on a disk or in memory; no server, no database."""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from modelkeep import _resolve
+from modelkeep._home import Home
+from modelkeep._line import Line
+from modelkeep._origins import origin
+from modelkeep._publish import Draft, publish
+from modelkeep.errors import InvalidNameError, InvalidValueError, NotFoundError
+from modelkeep.layout import CATALOG
+from modelkeep.model import RegisteredModel
+from modelkeep.modelversion import ABSENT, Absent, ModelVersion, check_label, check_tags, load_found
+from modelkeep.ref import ModelRef, check_model_name, decode_name
+from modelkeep.serializers.port import Serializer
+from modelkeep.sink import SaveSink
+from modelkeep.storage import Storage
+from modelkeep.stores import open_store
+from modelkeep.stores.port import Store
+from modelkeep.system import System, format_time
+from modelkeep.values import mapping_to_json, metrics_to_json
+from modelkeep.version import Origin, Parent, Record
+
+ENVIRONMENT = "MODELKEEP_REGISTRY"
+DEFAULT = ".modelkeep"
+
+Ref = str | ModelRef | ModelVersion
+
+
+@attrs.frozen
+class Settlement:
+    """What became of a write whose answer was lost.
+
+    Args:
+        committed: True: it stands. False: it does not and never will. None: without the right to write nobody can
+            know.
+        ref: the version that it created, if it created one.
+    """
+
+    committed: bool | None
+    ref: str | None = None
+
+
+class Registry:
+    """A place where models are versioned. Opening one reads and writes nothing.
+
+    Args:
+        url: a folder, ``file://…``, ``memory://name``, or a `Store`; without it the environment variable
+            ``MODELKEEP_REGISTRY``, else ``./.modelkeep``.
+        durable: local disk only: wait for the disk before a write counts as done. Without it a save is some 10 ms
+            faster, and a power cut may lose the last half minute; a crash of the process loses nothing.
+        system: the clock, ids, pauses and the author; tests and simulations give their own.
+
+    Safe to use from several threads, and in a forked child.
+
+    Example:
+        >>> import modelkeep as mk, numpy as np
+        >>> registry = mk.Registry("memory://registry")
+        >>> registry.save({"w": np.arange(3)}, "churn", params={"depth": 6}, metrics={"auc": 0.91})
+        ModelVersion churn:1
+        >>> registry.load("churn")["w"].tolist()
+        [0, 1, 2]
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | Store | None = None,
+        *,
+        durable: bool = True,
+        system: System | None = None,
+    ) -> None:
+        if url is None:
+            url = os.environ.get(ENVIRONMENT) or DEFAULT
+        if isinstance(url, (str, os.PathLike)):
+            self._store = open_store(os.fspath(url), durable=durable)
+        else:
+            self._store = url
+        self._system = system or System()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._home = Home(self._store, self._system)
+        self._lines: dict[str, Line] = {}
+
+    def __repr__(self) -> str:
+        return f"Registry({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """Where the registry lies."""
+        return self._store.url
+
+    # -- saving ----------------------------------------------------------------------------------------------
+
+    def save(
+        self,
+        model: object,
+        name: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+        notes: str = "",
+        parent: Ref | Parent | Iterable[Ref | Parent] | Absent | None = ABSENT,
+        label: str | None = None,
+        bump: Literal["major", "minor", "patch"] | None = None,
+        reuse: bool = False,
+        serializer: str | None = None,
+    ) -> ModelVersion:
+        """Keep *model* as the next version of *name*. Two writes when warm.
+
+        Args:
+            model: an object that an installed serializer knows, or a `pathlib.Path` of a file or folder.
+            name: the model; made by its first save.
+            params: what went into training: numbers, text, dates, and lists and dicts of these.
+            metrics: what was measured: numbers; NaN and infinity are kept.
+            tags: short texts by name.
+            notes: any text.
+            parent: the version, or versions, that this one was made from; not given: where *model* was loaded from,
+                if it is such an object; None: none.
+            label: a semantic version such as ``1.3.0``.
+            bump: instead, the part of the highest label ever used to raise; the first is 1.0.0.
+            reuse: give back the newest version with the same files, parameters and metrics, if there is one.
+            serializer: the name of a serializer; without it the one that claims the object.
+
+        Raises:
+            SerializerError: no serializer takes the object; lists what is installed and the way out.
+            InvalidValueError: a parameter, metric or tag cannot be kept; names its key.
+            ClosedError: the model was closed.
+            TakenError: the label is in use.
+            StoreError: the store refused, and nothing is visible.
+            UnsettledError: no answer came to the last write; `settle` finds out.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://save")
+            >>> v = registry.save({"w": np.ones(3)}, "churn", metrics={"auc": float("nan")}, notes="wider trees")
+            >>> v.number, v.metrics, v.notes
+            (1, {'auc': nan}, 'wider trees')
+        """
+        check_model_name(name)
+        facts = Facts(
+            params=dict(params or {}),
+            metrics=dict(metrics or {}),
+            tags=dict(tags or {}),
+            notes=notes,
+            parents=self._parents(model, parent),
+        )
+        options = Options(check_label(label, bump), bump, reuse)
+        return self._save(model, name, facts, options, _serializer_for(model, serializer))
+
+    def _save(self, model: object, name: str, facts: Facts, options: Options, serializer: Serializer) -> ModelVersion:
+        with SaveSink() as sink:
+            serializer.save(model, sink)
+            self._after_fork()
+            self._home.prepare()
+            line = self._existing(name)
+            record = facts.record(model, serializer, self._system)
+            draft = Draft(sources=sink.sources(), record=record, **attrs.asdict(options))
+            number = publish(line, draft)
+        return ModelVersion(line, number)
+
+    def adopt(self, pattern: str | os.PathLike[str], name: str) -> list[ModelVersion]:
+        """Make existing files or folders the history of *name*: by time of change, then natural order of names.
+
+        Doing it again adds only what is new. Nothing is run; a pickle loads with ``trust=True``.
+
+        Args:
+            pattern: a path that may hold ``*``, ``?`` and ``[…]``.
+            name: the model.
+
+        Returns:
+            A version for each match, old and new.
+
+        Raises:
+            NotFoundError: nothing matches.
+
+        Example:
+            >>> import modelkeep as mk
+            >>> folder = getfixture("tmp_path")
+            >>> for n in (1, 2):
+            ...     _ = (folder / f"model_v{n}.bin").write_bytes(bytes([n]))
+            >>> mk.Registry(folder / "registry").adopt(folder / "*.bin", "churn")
+            [ModelVersion churn:1, ModelVersion churn:2]
+        """
+        check_model_name(name)
+        found = [Path(match) for match in glob.glob(os.path.expanduser(os.fspath(pattern)))]  # noqa: PTH207, PTH111
+        if not found:
+            raise NotFoundError(f"no file or folder matches {os.fspath(pattern)!r}", pattern=os.fspath(pattern))
+        serializer = _serializer_for(found[0], None)
+        dated = sorted(((_changed(path), _natural(path.name), path) for path in found), key=lambda row: row[:2])
+        adopted = []
+        for changed, _, path in dated:
+            origin_facts = Origin(path.name, format_time(_as_time(changed)))
+            adopted.append(self._save(path, name, Facts(origin=origin_facts), Options(reuse=True), serializer))
+        return adopted
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def load(self, ref: Ref, *, into: object = None, trust: bool = False) -> Any:
+        """Give back the object that a reference means. By alias one GET when warm, and the data.
+
+        Args:
+            ref: ``churn`` (latest), ``churn:7``, ``churn:1.3.0``, ``churn:^1.3``, ``churn@production``,
+                ``churn#b3f1…``.
+            into: an object to fill, such as a `torch.nn.Module` of the same shape; or a folder, which gets the files.
+            trust: you trust whoever could write here to run code in this process; pickles need it.
+
+        Raises:
+            NotFoundError: there is no such model, version, alias or label.
+            TrustError: loading may run code, and no trust was granted.
+            IntegrityError: a stored byte is wrong; names the object.
+            SerializerError: the serializer that wrote it is not installed.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://load")
+            >>> _ = registry.save({"w": np.ones(2)}, "churn").promote("production")
+            >>> registry.load("churn@production")
+            {'w': array([1., 1.])}
+        """
+        if isinstance(ref, ModelVersion):
+            return ref.load(into=into, trust=trust)
+        parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
+        line = self._existing(parsed.name)
+        return load_found(line, _resolve.find(line, parsed), into=into, trust=trust)
+
+    def get(self, ref: Ref) -> ModelVersion:
+        """The version that a reference means: its facts, and what one does with it. Two GETs when warm.
+
+        Raises:
+            NotFoundError: there is no such model, version, alias or label.
+        """
+        if isinstance(ref, ModelVersion):
+            return ref
+        parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
+        line = self._existing(parsed.name)
+        found = _resolve.find(line, parsed)
+        if found.number not in line.versions.state.lines:
+            line.read()
+        return ModelVersion(line, found.number)
+
+    def model(self, name: str) -> RegisteredModel:
+        """The line of versions of *name*; reads nothing, and the model need not exist yet."""
+        check_model_name(name)
+        return RegisteredModel(lambda: self._line(name), name, self.url)
+
+    def models(self) -> list[RegisteredModel]:
+        """All open models, by name. One listing."""
+        names = []
+        for item in self._store.list(CATALOG):
+            try:
+                names.append(decode_name(item.key[len(CATALOG) :]))
+            except InvalidNameError:  # not ours; verify reports it
+                continue
+        return [self.model(name) for name in sorted(names)]
+
+    # -- upkeep ----------------------------------------------------------------------------------------------
+
+    @property
+    def storage(self) -> Storage:
+        """The bytes: verification and repair."""
+        self._after_fork()
+        return Storage(self._home)
+
+    def settle(self, token: str) -> Settlement:
+        """Find out what became of a write whose answer was lost, and see to it that it stays so.
+
+        Args:
+            token: from `UnsettledError.token`.
+
+        Raises:
+            InvalidValueError: *token* is none of this registry.
+            UnsettledError: again no answer.
+        """
+        found = re.fullmatch(r"models/([^/]+)/(versions|releases|notes)/([0-9]{1,16})/([0-9a-f]{32})", token)
+        if not found:
+            raise InvalidValueError(f"{token!r} is no token; give the token of an UnsettledError", token=token)
+        encoded, journal, number, transaction = found.groups()
+        line = self._existing(decode_name(encoded))
+        committed = getattr(line, journal).settle(int(number), transaction)
+        if not committed or journal != "versions":
+            return Settlement(committed)
+        made = [known.made.number for known in line.versions.state.lines.values() if transaction in known.made.at.pack]
+        return Settlement(committed, f"{line.name}:{made[0]}" if made else None)
+
+    # -- within ----------------------------------------------------------------------------------------------
+
+    def _after_fork(self) -> None:
+        if os.getpid() != self._process:  # locks may have been held by threads that are not here
+            self._begin()
+
+    def _line(self, name: str) -> Line | None:
+        """The line of *name*, read or not; None while there is no registry here."""
+        self._after_fork()
+        with self._lock:
+            line = self._lines.get(name)
+            if line is None and (registry := self._home.id()):
+                line = self._lines[name] = Line.open(self._home, name, registry)
+            return line
+
+    def _existing(self, name: str) -> Line:
+        return self.model(name)._line  # noqa: SLF001  the door that says what is missing
+
+    def _parents(
+        self, model: object, given: Ref | Parent | Iterable[Ref | Parent] | Absent | None
+    ) -> tuple[Parent, ...]:
+        if isinstance(given, Absent):
+            guessed = origin(model)
+            return (guessed,) if guessed else ()
+        if given is None:
+            return ()
+        if isinstance(given, (str, ModelRef, ModelVersion, Parent)):
+            return (self._parent(given),)
+        return tuple(map(self._parent, given))
+
+    def _parent(self, given: Ref | Parent) -> Parent:
+        if isinstance(given, Parent):
+            return given
+        version = self.get(given)
+        return Parent(version.name, version.number, version.digest)
+
+
+@attrs.frozen
+class Options:
+    """How a save picks its label, and whether an equal version will do."""
+
+    label: str | None = None
+    bump: str | None = None
+    reuse: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Facts:
+    """What the caller of a save says about the model; refused where it cannot be kept."""
+
+    params: dict[str, Any] = attrs.field(factory=dict)
+    metrics: dict[str, Any] = attrs.field(factory=dict)
+    tags: dict[str, str] = attrs.field(factory=dict)
+    notes: str = ""
+    parents: tuple[Parent, ...] = ()
+    origin: Origin | None = None
+
+    def __attrs_post_init__(self) -> None:
+        mapping_to_json(self.params, "params")
+        metrics_to_json(self.metrics, "metrics")
+        check_tags(self.tags)
+        if not isinstance(self.notes, str):
+            raise InvalidValueError(f"notes are {self.notes!r}, a {type(self.notes).__name__}; give text", key="notes")
+
+    def record(self, model: object, serializer: Serializer, system: System) -> Record:
+        """All that a version will know about itself."""
+        kind = type(model)
+        return Record(
+            **{field.name: getattr(self, field.name) for field in attrs.fields(Facts)},
+            serializer=serializer.name,
+            serializer_format=serializer.format,
+            packages=_installed(serializer.packages),
+            type=f"{kind.__module__}.{kind.__qualname__}",
+            python=platform.python_version(),
+            host=system.host(),
+        )
+
+
+def _serializer_for(model: object, name: str | None) -> Serializer:
+    from modelkeep.serializers import discovery
+
+    return discovery.by_name(name) if name else discovery.for_object(model)
+
+
+@lru_cache(maxsize=256)
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _changed(path: Path) -> int:
+    """When a file, or the newest file of a folder, was last changed, in nanoseconds."""
+    if path.is_dir():
+        return max((file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()), default=0)
+    return path.stat().st_mtime_ns
+
+
+def _as_time(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Numbers in names count as numbers: v2 before v10."""
+    return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"([0-9]+)|([^0-9]+)", name)]

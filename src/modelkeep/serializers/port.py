@@ -1,0 +1,118 @@
+"""What a serializer is: object ⇄ files. A new one is one module, in this package or in another distribution."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from modelkeep.digest import Buffer
+
+
+class Sink(Protocol):
+    """Where a serializer puts the files of an object, in one of three ways; paths are relative, with ``/``."""
+
+    def put(self, path: str, *buffers: Buffer, opaque: bool = True) -> None:
+        """Make a file of *buffers*, one after another, without copying; do not change them until the save ends.
+
+        *opaque* bytes are worth compressing; tensors (``opaque=False``) are kept raw.
+        """
+        ...
+
+    def stream(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Make a file of what is written to the stream; large ones are spooled to disk."""
+        ...
+
+    def folder(self) -> Path:
+        """A temporary folder: every file below it becomes a file of the version; it is gone after the save."""
+        ...
+
+    def add(self, path: str, source: Path) -> None:
+        """Take an existing file on disk as it is; it is read during the save."""
+        ...
+
+
+class Files(Protocol):
+    """The files of a stored version; every byte is checked on the way in (`IntegrityError`)."""
+
+    def names(self) -> tuple[str, ...]:
+        """The paths of the files, sorted."""
+        ...
+
+    def size(self, path: str) -> int:
+        """The size of a file in bytes."""
+        ...
+
+    def read(self, path: str) -> bytearray:
+        """The whole file, in memory that is the caller's own."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """The file as a stream that can be sought; pieces are fetched and checked as they are read."""
+        ...
+
+    def extract(self, folder: Path) -> None:
+        """Write all files below *folder*, each complete or not at all."""
+        ...
+
+
+class Serializer(Protocol):
+    """Turns objects into files and back.
+
+    It is found through the entry-point group ``modelkeep.serializers``: the name of an entry point is the
+    top-level module that it claims, as in ``type(obj).__mro__``, so that no framework is imported to choose. The
+    gate of trust stands in the core: before `load`, the core asks for the `form` and looks up what that form may
+    do; a serializer cannot let itself in.
+    """
+
+    @property
+    def name(self) -> str:
+        """What records call it; also the name of an entry point."""
+        ...
+
+    @property
+    def format(self) -> int:
+        """The number of its file layout, for records."""
+        ...
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose versions a record keeps, such as ``("scikit-learn", "numpy")``."""
+        ...
+
+    def accepts(self, obj: object) -> bool:
+        """Whether it can take *obj*, whose class lies in a module that it claims."""
+        ...
+
+    def save(self, obj: object, sink: Sink) -> None:
+        """Write the files of *obj*. Raises `SerializerError` naming the part that it cannot keep."""
+        ...
+
+    def form(self, files: Files, into: object | None) -> str:
+        """In which form `load` would read these files: its name, or ``name:detail``. Runs nothing from them."""
+        ...
+
+    def load(self, files: Files, form: str, into: object | None) -> object:
+        """Give back the object; *into* is an object to fill, where the form knows how."""
+        ...
+
+    def export(self, files: Files, folder: Path) -> None:
+        """Write the framework's native files below *folder*, without running anything from them."""
+        ...
+
+
+class PlainSerializer:
+    """A base with the usual answers: one form, files exported as they are."""
+
+    name = ""
+    format = 1
+    packages: tuple[str, ...] = ()
+
+    def form(self, files: Files, into: object | None) -> str:
+        """See `Serializer.form`."""
+        del files, into
+        return self.name
+
+    def export(self, files: Files, folder: Path) -> None:
+        """See `Serializer.export`."""
+        files.extract(folder)
