@@ -1,0 +1,90 @@
+"""A simulator for registries: several actors, one store, faults at every call, and an oracle that reads along.
+
+It drives the shipped code through the store port. Everything in a schedule follows from its seed, so a failure is
+replayed by its number::
+
+    python -m modelkeep.testing.simulate --schedules 10000 --jobs 2
+    python -m modelkeep.testing.simulate --seed 4711
+    python -m modelkeep.testing.simulate --planted
+
+Needs the extra ``simulate`` (greenlet).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from unittest import mock
+
+import attrs
+import greenlet
+
+from modelkeep.testing.simulate.actors import Play, check_end
+from modelkeep.testing.simulate.oracle import Oracle
+from modelkeep.testing.simulate.world import Violation, World
+
+
+@attrs.frozen
+class Outcome:
+    """What one schedule came to.
+
+    Args:
+        seed: replays it.
+        violation: the promise that was broken, or None.
+        steps: storage calls made.
+        faults: calls that went wrong.
+        entries: journal entries written.
+        saves: saves that were acknowledged.
+    """
+
+    seed: int
+    violation: str | None
+    steps: int
+    faults: int
+    entries: int
+    saves: int
+
+
+@contextmanager
+def _small_tiles() -> Iterator[None]:
+    """Tiles of three entries and windows of a few, so that short schedules pass every boundary."""
+    with (
+        mock.patch("modelkeep.journal.FAN_OUT", 3),
+        mock.patch("modelkeep.tiles.FAN_OUT", 3),
+        mock.patch("modelkeep.tiles._SPAN", {1: 3, 2: 9}),
+        mock.patch("modelkeep.journal._FIRST_WINDOW", 2),
+        mock.patch("modelkeep.journal._WINDOW", 3),
+    ):
+        yield
+
+
+def run(
+    seed: int, plant: Callable[[], AbstractContextManager[object]] = nullcontext, *, overwrites: bool = False
+) -> Outcome:
+    """Run the schedule of *seed*.
+
+    Args:
+        seed: any number from 0 on; every fourth schedule has no faults.
+        plant: puts a fault into the library while the schedule runs.
+        overwrites: use a store without create-if-absent.
+    """
+    oracle = Oracle()
+    world = World(seed, oracle.watch, oracle.attempt, overwrites=overwrites)
+    oracle.world = world
+    names = ["a", "b"][: world.random.choice([1, 1, 2])]
+    with _small_tiles(), plant(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plays = [Play(world, oracle, index, names) for index in range(world.random.randint(2, 5))]
+        world.run()
+        if not world.violations:
+            try:
+                check_end(world, oracle, plays)
+            except Violation as violation:
+                world.violations.append(violation)
+        for play in plays:
+            if play.actor.greenlet and not play.actor.greenlet.dead:
+                play.actor.greenlet.throw(greenlet.GreenletExit)
+    violation = str(world.violations[0]) if world.violations else None
+    saves = sum(len(play.acknowledged) for play in plays)
+    return Outcome(seed, violation, world.step, world.faults, oracle.entries, saves)

@@ -1,0 +1,260 @@
+"""The simulated world: one store, several actors, and a scheduler that picks who goes on at every storage call."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import greenlet
+
+from modelkeep.digest import Buffer
+from modelkeep.errors import ObjectExistsError, OutcomeUnknownError, StoreError
+from modelkeep.stores.memory import MemoryStore
+from modelkeep.stores.port import StoredObject
+from modelkeep.system import System
+
+_EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
+_FAULTS = 0.06  # share of storage calls that go wrong
+_OUTAGES = 0.2  # share of unanswered writes after which an actor's next writes go unanswered too
+_OUTAGE = 6  # writes; more than the library tries
+_UNANSWERED = ("lost request", "lost reply", "late")
+_MAX_STEPS = 20_000  # storage calls of one schedule; more means that an actor never ends
+
+Effect = Callable[[], Any]
+
+
+class Violation(AssertionError):  # noqa: N818  it is a finding, not a failure of the program
+    """A promise was broken."""
+
+
+@attrs.define
+class Intent:
+    """What an actor is about while it makes storage calls.
+
+    Args:
+        kind: the operation.
+        name: the model.
+        begun: the step at which it began.
+        facts: what it was asked to do.
+    """
+
+    kind: str
+    name: str
+    begun: int
+    facts: dict[str, Any] = attrs.Factory(dict)
+
+
+@attrs.define
+class Actor:
+    """A process: its greenlet, what it is about, and whether it was killed."""
+
+    index: int
+    greenlet: Any = None
+    intent: Intent = attrs.Factory(lambda: Intent("nothing", "", 0))
+    dead: bool = False
+    outage: int = 0
+
+
+class World:
+    """One schedule: everything in it follows from the seed.
+
+    Args:
+        seed: every fourth has no faults, every third is directed at releases.
+        watch: told of every object that is created, with the intent of its actor.
+        attempt: told of every create that is asked for, before anything happens.
+        overwrites: a store without create-if-absent, for a planted fault.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        watch: Callable[[str, bytes, Intent], None],
+        attempt: Callable[[str, Intent], None],
+        *,
+        overwrites: bool = False,
+    ) -> None:
+        self.random = random.Random(seed)  # noqa: S311  a simulation wants the same numbers again
+        self.objects = MemoryStore("sim://", now=self.now)
+        self.step = 0
+        self.faults = 0
+        self.violations: list[Violation] = []
+        self.faulty = seed % 4 != 0
+        self.directed = seed % 3 == 0
+        self.attempt = attempt
+        self._watch = watch
+        self._overwrites = overwrites
+        self._late: list[Effect] = []
+        self._ready: list[Actor] = []
+        self._scheduler = greenlet.getcurrent()
+
+    # -- time and ids ----------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The time of the world: a millisecond for each storage call."""
+        return _EPOCH + timedelta(milliseconds=self.step)
+
+    def system(self, actor: Actor) -> System:
+        """A machine for *actor*, its clock up to a minute off."""
+        skew = timedelta(seconds=self.random.uniform(-60, 60))
+        return System(
+            now=lambda: self.now() + skew,
+            new_id=lambda: f"{self.random.getrandbits(128):032x}",
+            sleep=lambda _: None,
+            jitter=self.random.random,
+            actor=lambda: f"actor-{actor.index}",
+            host=lambda: "simulated",
+        )
+
+    # -- scheduling ------------------------------------------------------------------------------------------
+
+    def start(self, actor: Actor, work: Callable[[], None]) -> None:
+        """Let *actor* do *work*, a storage call at a time."""
+        actor.greenlet = greenlet.greenlet(work)
+        self._ready.append(actor)
+
+    def run(self) -> None:
+        """Go on until every actor is done, then deliver some of what is still under way."""
+        while self._ready and not self.violations:
+            if self._late and self.random.random() < 0.1:  # noqa: PLR2004  requests arrive late, not never
+                self._deliver()
+                continue
+            actor = self.random.choice(self._ready)
+            actor.greenlet.switch()
+            if actor.greenlet.dead:
+                self._ready.remove(actor)
+        while self._late and not self.violations and self.random.random() < 0.9:  # noqa: PLR2004  some never arrive
+            self._deliver()
+
+    def _deliver(self) -> None:
+        effect = self._late.pop(self.random.randrange(len(self._late)))
+        try:
+            effect()
+        except (StoreError, ObjectExistsError):
+            return  # nobody waits for the answer
+
+    def pause(self, actor: Actor) -> None:
+        """A storage call begins: others may go first."""
+        if actor.dead:
+            raise greenlet.GreenletExit
+        self.step += 1
+        if self.step > _MAX_STEPS:
+            self.violate("an actor never ends")
+        self._scheduler.switch()
+        if self.violations:
+            raise greenlet.GreenletExit
+
+    def violate(self, message: str) -> None:
+        """Note that a promise was broken; the schedule ends."""
+        self.violations.append(Violation(message))
+
+    # -- faults ----------------------------------------------------------------------------------------------
+
+    def _fault(self, *kinds: str) -> str:
+        if not self.faulty or self.random.random() >= _FAULTS:
+            return ""
+        self.faults += 1
+        return self.random.choice(kinds)
+
+    def _write_fault(self, actor: Actor, *more: str) -> str:
+        if actor.outage:
+            actor.outage -= 1
+            return self.random.choice(_UNANSWERED)
+        fault = self._fault(*_UNANSWERED, "duplicate", "crash before", "crash after", *more)
+        if fault in _UNANSWERED and self.random.random() < _OUTAGES:
+            actor.outage = _OUTAGE
+        return fault
+
+    def write(self, actor: Actor, effect: Effect, *, creates: bool = False) -> None:
+        """Carry out a writing request, or do not, and answer, or do not."""
+        self.pause(actor)
+        fault = self._write_fault(actor, *(["own retry"] if creates else []))
+        if fault == "crash before":
+            self.crash(actor)
+        if fault == "late":
+            self._late.append(effect)
+        if fault in ("lost request", "late"):
+            raise OutcomeUnknownError("no answer (simulated)")
+        effect()
+        if fault == "duplicate":
+            self._late.append(effect)
+        if fault == "crash after":
+            self.crash(actor)
+        if fault == "lost reply":
+            raise OutcomeUnknownError("no answer (simulated)")
+        if fault == "own retry":
+            effect()  # a client library that had no answer asks again, and is told that the key is taken
+
+    def read(self, actor: Actor, effect: Callable[[], Any]) -> Any:
+        """Carry out a reading request, or time out."""
+        self.pause(actor)
+        fault = self._fault("time-out", "time-out", "time-out", "crash")
+        if fault == "crash":
+            self.crash(actor)
+        if fault:
+            raise StoreError("read timed out (simulated)")
+        return effect()
+
+    def crash(self, actor: Actor) -> None:
+        """Kill the process at this very call."""
+        actor.dead = True
+        raise greenlet.GreenletExit
+
+    def create(self, key: str, value: bytes, intent: Intent) -> None:
+        """What the store does for a create; watched at the moment that it takes effect."""
+        if self._overwrites:
+            self.objects.put_pack(key, [value])
+        else:
+            self.objects.create(key, value)
+        try:
+            self._watch(key, value, intent)
+        except Violation as violation:
+            self.violations.append(violation)
+
+
+@attrs.frozen
+class SimulatedStore:
+    """The store as one actor sees it."""
+
+    world: World
+    actor: Actor
+    url: str = "sim://"
+
+    def create(self, key: str, value: bytes) -> None:
+        """See `Store.create`."""
+        intent = self.actor.intent
+        self.world.attempt(key, intent)
+        self.world.write(self.actor, lambda: self.world.create(key, value, intent), creates=True)
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """See `Store.get`."""
+        found: bytes = self.world.read(self.actor, lambda: self.world.objects.get(key, span))
+        return found
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.get_many`: the requests are carried out in any order, with others' in between."""
+        asked = list(keys)
+        self.world.random.shuffle(asked)
+        found: dict[str, bytes] = {}
+        while asked:
+            count = self.world.random.randint(1, len(asked))
+            part, asked = asked[:count], asked[count:]
+            found.update(self.world.read(self.actor, lambda part=part: self.world.objects.get_many(part)))
+        return found
+
+    def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
+        """See `Store.put_pack`."""
+        value = b"".join(source)
+        self.world.write(self.actor, lambda: self.world.objects.put_pack(key, [value]))
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Store.list`."""
+        found: Iterator[StoredObject] = self.world.read(self.actor, lambda: self.world.objects.list(prefix))
+        return found
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        asked = list(keys)
+        self.world.write(self.actor, lambda: self.world.objects.delete(asked))
