@@ -113,16 +113,29 @@ def parse(raw: bytes, number: int) -> Entry:
         facts = orjson.loads(check_signed(raw))
     except orjson.JSONDecodeError as error:
         raise DamagedError(f"it is no JSON: {error}") from None
-    match facts:
-        case {
-            "n": int(n),
-            "prev": str(prev),
-            "tx": str(tx),
-            "time": str(time),
-            "actor": str(actor),
-            "seen": dict(seen),
-            "ops": list(ops),
-        } if n == number and is_digest(prev) and _TX.fullmatch(tx) and _TIME.fullmatch(time):
-            if all(isinstance(op, dict) and isinstance(op.get("op"), str) for op in ops):
-                return Entry(n, prev, tx, time, actor, seen, ops, blake3(raw).hexdigest())
-    raise DamagedError(f"it does not have the fields of entry {number}")
+    if not _is_entry(facts, number):
+        raise DamagedError(f"it does not have the fields of entry {number}")
+    own = blake3(raw).hexdigest()
+    return Entry(number, facts["prev"], facts["tx"], facts["time"], facts["actor"], facts["seen"], facts["ops"], own)
+
+
+def _is_op(op: Any) -> bool:
+    return type(op["op"]) is str
+
+
+def _is_entry(facts: Any, number: int) -> bool:
+    # orjson gives exact types; a cold open of 100,000 versions comes through here 100,000 times
+    try:
+        return (
+            facts["n"] == number
+            and type(facts["n"]) is int
+            and is_digest(facts["prev"])
+            and _TX.fullmatch(facts["tx"]) is not None
+            and _TIME.fullmatch(facts["time"]) is not None
+            and type(facts["actor"]) is str
+            and type(facts["seen"]) is dict
+            and type(facts["ops"]) is list
+            and all(map(_is_op, facts["ops"]))
+        )
+    except (TypeError, KeyError):
+        return False

@@ -72,7 +72,7 @@ def number_of(key: str) -> int | None:
         (7, None)
     """
     stem, _, suffix = key.rpartition("/")[2].partition(".")
-    return int(stem) if len(stem) == 20 and stem.isdigit() and suffix in ("json", "zst") else None  # noqa: PLR2004
+    return int(stem) if len(stem) == 20 and stem.isascii() and stem.isdigit() and suffix in ("json", "zst") else None  # noqa: PLR2004
 
 
 def pack_key(name: str, pack: str) -> str:

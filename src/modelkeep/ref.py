@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from contextlib import suppress
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Self
 
 import attrs
@@ -34,7 +34,16 @@ def encode_name(name: str) -> str:
         >>> encode_name("churn"), encode_name("Churn"), encode_name("taux d'été")
         ('churn', '%43hurn', 'taux%20d%27%c3%a9t%c3%a9')
     """
-    _check_name(name, "model name")
+    if not isinstance(name, str):
+        raise InvalidNameError(f"model name {name!r} is a {type(name).__name__}; give text", name=name)
+    return _encode(name)
+
+
+@lru_cache(maxsize=1024)  # every key of a model is made of it
+def _encode(name: str) -> str:
+    fault = _fault_of(name)
+    if fault:
+        raise InvalidNameError(f"model name {name!r} {fault}", name=name)
     encoded = "".join(chr(byte) if byte in _SAFE else f"%{byte:02x}" for byte in name.encode())
     if encoded.endswith("."):  # Windows drops a trailing dot
         encoded = encoded[:-1] + "%2e"
@@ -69,15 +78,7 @@ def decode_name(encoded: str) -> str:
     raise InvalidNameError(f"{encoded!r} is not an encoded name", name=encoded)
 
 
-def _check_name(name: str, what: str) -> None:
-    fault = _fault_of(name)
-    if fault:
-        raise InvalidNameError(f"{what} {name!r} {fault}", name=name)
-
-
-def _fault_of(name: object) -> str | None:  # noqa: PLR0911  one line for each rule reads best
-    if not isinstance(name, str):
-        return f"is a {type(name).__name__}; give text"
+def _fault_of(name: str) -> str | None:  # noqa: PLR0911  one line for each rule reads best
     if not name:
         return "is empty; give at least one character"
     bad = sorted({c for c in name if c in _FORBIDDEN})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
@@ -28,11 +28,13 @@ class SaveSink:
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
         self._folder: Path | None = None
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._open.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -43,7 +45,7 @@ class SaveSink:
     @contextmanager
     def stream(self, path: str) -> Iterator[BinaryIO]:
         """See `Sink.stream`."""
-        spool = tempfile.SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115  it is read when the save reads its files
+        spool = self._open.enter_context(tempfile.SpooledTemporaryFile(max_size=PIECE))  # noqa: SIM115  the stack does
         yield cast(BinaryIO, spool)
 
         def read() -> Iterator[Buffer]:

@@ -1,4 +1,4 @@
-"""Tiles keep cold reads small: 100 entries, then 100 tiles, their exact bytes one after another, zstd.
+"""Tiles keep cold reads small: 100 entries, zstd, and then 100 such tiles, their exact bytes one after another.
 
 They are a cache that is part of the format: create-if-absent, never needed, checked against the chain by whoever
 reads them. A missing tile proves nothing.
@@ -110,21 +110,16 @@ def write(store: Store, prefix: str, index: int, raws: Sequence[bytes]) -> None:
     Raises:
         StoreError: the store refused.
     """
-    _put(store, tile_key(prefix, 1, index), b"".join(raws))
+    _put(store, tile_key(prefix, 1, index), zstd.compress(b"".join(raws)))
     if (index + 1) % FAN_OUT:
         return
     below = [tile_key(prefix, 1, i) for i in range(index + 1 - FAN_OUT, index + 1)]
     found = store.get_many(below)
-    with suppress(KeyError, zstd.Error):
-        _put(
-            store,
-            tile_key(prefix, 2, index // FAN_OUT),
-            b"".join(zstd.decompress(found[k], _MAX_TILE) for k in below),
-        )
+    if len(found) == len(below):
+        _put(store, tile_key(prefix, 2, index // FAN_OUT), b"".join(found[key] for key in below))
 
 
-def _put(store: Store, key: str, raw: bytes) -> None:
-    packed = zstd.compress(raw)
+def _put(store: Store, key: str, packed: bytes) -> None:
     if len(packed) <= MAX_VALUE:  # else the level below serves
         with suppress(ConflictError):  # somebody else wrote it; zstd builds may differ, so bytes are not compared
             store.create(key, packed)

@@ -39,8 +39,9 @@ class Place:
         Raises:
             ValueError: it is something else.
         """
-        match value:
-            case [str(pack), int(offset), int(length)] if is_pack(pack) and is_count(offset) and is_count(length):
+        if type(value) is list and len(value) == 3:  # noqa: PLR2004  as the docstring says
+            pack, offset, length = value
+            if is_pack(pack) and is_count(offset) and is_count(length):
                 return cls(pack, offset, length)
         raise ValueError(f"{value!r} is no place; a place is [pack, offset, length]")
 

@@ -22,20 +22,25 @@ def compress(data: bytes | bytearray | memoryview) -> bytes:
 
 
 def decompress(data: bytes | bytearray | memoryview, limit: int) -> bytes:
-    """Decompress one frame to at most *limit* bytes.
+    """Decompress one or more frames to at most *limit* bytes.
 
     Raises:
-        Error: it is no frame, is cut short, has bytes behind it, or holds more.
+        Error: it is no frame, is cut short, has other bytes behind it, or holds more.
 
     Example:
         >>> decompress(compress(b"ab"), 2)
         b'ab'
     """
-    unpacker = _zstd.ZstdDecompressor()
-    try:
-        plain = unpacker.decompress(data, max_length=limit + 1)
-    except _zstd.ZstdError as error:
-        raise Error(str(error)) from None
-    if len(plain) > limit or not unpacker.eof or unpacker.unused_data:
-        raise Error(f"not one whole frame of at most {limit} bytes")
-    return plain
+    parts: list[bytes] = []
+    while True:
+        unpacker = _zstd.ZstdDecompressor()
+        try:
+            parts.append(unpacker.decompress(data, max_length=limit + 1))
+        except _zstd.ZstdError as error:
+            raise Error(str(error)) from None
+        limit -= len(parts[-1])
+        if limit < 0 or not unpacker.eof:
+            raise Error("not whole frames, or more bytes than belong there")
+        data = unpacker.unused_data
+        if not data:
+            return parts[0] if len(parts) == 1 else b"".join(parts)

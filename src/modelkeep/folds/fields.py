@@ -81,7 +81,7 @@ def alias(value: Any) -> str:
 
 def packs(value: Any) -> tuple[str, ...]:
     """A list of pack ids."""
-    if not isinstance(value, (list, tuple)) or not all(is_pack(part) for part in value):
+    if not isinstance(value, (list, tuple)) or not all(map(is_pack, value)):
         raise ValueError(f"{value!r} is no list of packs")
     return tuple(value)
 

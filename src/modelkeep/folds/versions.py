@@ -98,8 +98,9 @@ def check_packs(
     Raises:
         IllegalError: the rule is broken; names the pack.
     """
-    for pack in named:
-        require(pack not in state.condemned, f"pack {pack} was condemned")
+    condemned_already = state.condemned.intersection(named) if state.condemned else ()
+    for pack in condemned_already:
+        raise IllegalError(f"pack {pack} was condemned")
     if not condemned:
         return
     dead = state.purged.union(purged)
@@ -107,6 +108,13 @@ def check_packs(
     for number, line in state.lines.items():
         if number not in dead and not doomed.isdisjoint(line.packs):
             raise IllegalError(f"version {number} needs pack {min(doomed.intersection(line.packs))}")
+
+
+def _check_layout(at: Place, packs: tuple[str, ...]) -> None:
+    if at.pack not in packs:
+        raise IllegalError("the pack of the manifest is not among the packs")
+    if len(packs) > MAX_PACKS:
+        raise IllegalError(f"{len(packs)} packs are more than {MAX_PACKS}")
 
 
 @attrs.frozen
@@ -173,14 +181,14 @@ class Create(Op):
 
     def check(self, state: Versions) -> None:
         """See `Op.check`."""
-        require(state.is_open, "the model is closed")
-        require(
-            state.highest < self.number <= state.next_number(),
-            f"version {self.number} does not follow version {state.highest}",
-        )
-        require(self.label is None or self.label not in state.labels, f"label {self.label} is taken")
-        require(self.at.pack in self.packs, "the pack of the manifest is not among the packs")
-        require(len(self.packs) <= MAX_PACKS, f"{len(self.packs)} packs are more than {MAX_PACKS}")
+        # not `require`: its messages would be made for each of 100,000 legal entries
+        if not state.is_open:
+            raise IllegalError("the model is closed")
+        if not state.highest < self.number <= state.next_number():
+            raise IllegalError(f"version {self.number} does not follow version {state.highest}")
+        if self.label is not None and self.label in state.labels:
+            raise IllegalError(f"label {self.label} is taken")
+        _check_layout(self.at, self.packs)
         check_packs(state, named=self.packs)
 
     def apply(self, state: Versions, entry: Entry) -> None:
@@ -229,8 +237,7 @@ class Move(Op):
         """See `Op.check`."""
         line = state.lines.get(self.number)
         require(line is not None and line.at == self.was, f"version {self.number} does not lie where it lay")
-        require(self.at.pack in self.packs, "the pack of the manifest is not among the packs")
-        require(len(self.packs) <= MAX_PACKS, f"{len(self.packs)} packs are more than {MAX_PACKS}")
+        _check_layout(self.at, self.packs)
         check_packs(state, named=self.packs)
 
     def apply(self, state: Versions, entry: Entry) -> None:

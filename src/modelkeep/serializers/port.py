@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from modelkeep.digest import Buffer
+from modelkeep.errors import SerializerError
 
 
 class Sink(Protocol):
@@ -109,8 +110,17 @@ class PlainSerializer:
     packages: tuple[str, ...] = ()
 
     def form(self, files: Files, into: object | None) -> str:
-        """See `Serializer.form`."""
-        del files, into
+        """See `Serializer.form`.
+
+        Raises:
+            SerializerError: there is an object to fill, and this serializer fills none.
+        """
+        del files
+        if into is not None:
+            raise SerializerError(
+                f"what {self.name!r} wrote cannot be loaded into a {type(into).__name__}; leave out into=, or give a "
+                "folder for the files"
+            )
         return self.name
 
     def export(self, files: Files, folder: Path) -> None:

@@ -80,8 +80,8 @@ def run(
         if not world.violations:
             try:
                 check_end(world, oracle, plays)
-            except Violation as violation:
-                world.violations.append(violation)
+            except Violation as found:
+                world.violations.append(found)
         for play in plays:
             if play.actor.greenlet and not play.actor.greenlet.dead:
                 play.actor.greenlet.throw(greenlet.GreenletExit)

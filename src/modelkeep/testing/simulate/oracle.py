@@ -114,7 +114,7 @@ class Oracle:
 
     # -- at each entry ---------------------------------------------------------------------------------------
 
-    def _entry(self, key: str, raw: bytes, intent: Intent, name: str, journal: str, number: int) -> None:  # noqa: PLR0913
+    def _entry(self, key: str, raw: bytes, intent: Intent, name: str, journal: str, number: int) -> None:
         truth = self.model(name)
         own = truth.journals[journal]
         line, _, signature = raw.partition(b"\n")
@@ -147,7 +147,7 @@ class Oracle:
         require(truth.is_open, f"{key}: saved to a closed model")
         require(number == len(truth.payloads) + 1, f"{key}: version {number} after {len(truth.payloads)}")
         for pack in op["packs"]:
-            where = f"{key.split('/versions/')[0]}/data/{pack}.pack"
+            where = f"{key.split('/versions/', maxsplit=1)[0]}/data/{pack}.pack"
             require(where in {item.key for item in self.world.objects.list(where)}, f"{key}: {where} is not there")
         if "label" in op:
             require(op["label"] not in truth.labels, f"{key}: label {op['label']} is there twice")

@@ -108,9 +108,7 @@ def _retry_with_new_bytes(self: Any, number: int, raw: bytes, tx: str) -> bool:
         try:
             self.store.create(key, raw)
         except ObjectExistsError:
-            if self.store.get(key)[:200].find(tx.encode()) >= 0:
-                return True
-            return False
+            return tx.encode() in self.store.get(key)
         except OutcomeUnknownError:
             import orjson
 
@@ -221,8 +219,7 @@ def _rollback_pushes(self: Any, state: Any, entry: Any) -> None:
 
 
 def _holder_before(self: Any, alias: str) -> Any:
-    stack = self.stacks.get(alias, ())[:-1]
-    return stack  # past deleted ones it does not look
+    return self.stacks.get(alias, ())[:-1]  # past deleted ones it does not look
 
 
 def _put_errors_ignored(store: Any, name: str, ids: Any, sources: Any, record: bytes) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import attrs
@@ -241,7 +242,7 @@ class SimulatedStore:
         while asked:
             count = self.world.random.randint(1, len(asked))
             part, asked = asked[:count], asked[count:]
-            found.update(self.world.read(self.actor, lambda part=part: self.world.objects.get_many(part)))
+            found.update(self.world.read(self.actor, partial(self.world.objects.get_many, part)))
         return found
 
     def put_pack(self, key: str, source: Iterable[Buffer]) -> None:

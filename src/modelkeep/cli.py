@@ -1,0 +1,216 @@
+"""The command ``modelkeep``: a demo, the check of every byte, and the history of a model.
+
+It exits with 0 when all is well, 1 when modelkeep raised an error (said in one sentence), 2 when the command was
+called wrongly, and 6 when ``verify`` found something wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+import modelkeep as mk
+
+try:
+    import click
+    from rich import box
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+except ModuleNotFoundError as error:
+    if error.name not in ("click", "rich"):
+        raise
+    # the console script imports this module, so only an exit can say this without a traceback
+    raise SystemExit(f'the command modelkeep needs {error.name}: pip install "modelkeep[cli]"') from None
+
+DAMAGED = 6  # the exit status of a verify that found something wrong
+DEMO_FOLDER = "modelkeep-demo"
+ROOMY = 120  # columns; a narrower terminal needs its room for what happened and why
+UNBOUNDED = 10_000  # columns; what goes to a file or a pipe is not wrapped, so that grep finds a line whole
+
+Cell = str | int | float | None
+
+
+def printable(text: str) -> str:
+    r"""Put *text* on one line and spell out what a terminal would obey: others may have written it.
+
+    Example:
+        >>> print(printable("wider\ntrees\x1b[2J"))
+        wider trees\x1b[2J
+    """
+    line = " ".join(text.splitlines())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+
+
+class Page:
+    """What a command shows: paragraphs, commands to copy, and tables, on a terminal or in a file."""
+
+    def __init__(self) -> None:
+        width = None if sys.stdout.isatty() else UNBOUNDED
+        self._console = Console(width=width, markup=False, highlight=False, emoji=False)
+
+    def say(self, text: str, *, indent: int = 0) -> None:
+        """Show a paragraph, so many columns further in."""
+        self._console.print(Padding(Text(printable(text)), (0, 0, 0, indent), expand=False))
+
+    def heading(self, text: str) -> None:
+        """Show what comes next."""
+        self._console.print()
+        self._console.print(Text(printable(text), style="bold"))
+
+    def command(self, text: str) -> None:
+        """Show a command as it can be copied, on one line however long it is."""
+        self._console.print(Text(f"  {printable(text)}", style="cyan"), soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        """Show rows below the names of their columns; numbers stand to the right, None is empty."""
+        table = _table()
+        for index, column in enumerate(columns):
+            numbers = all(isinstance(row[index], int | float | None) for row in rows)
+            table.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(_spelled(cell)) for cell in row))
+        self._console.print(table)
+
+    def history(self, events: Iterable[mk.Event]) -> None:
+        """Show what happened to a model, a row for each event; a narrow terminal cuts who did it."""
+        narrow = self._console.width < ROOMY
+        table = _table()
+        table.add_column("time (UTC)", no_wrap=True)
+        table.add_column("who", no_wrap=True, overflow="ellipsis", max_width=16 if narrow else None)
+        table.add_column("what", overflow="fold")
+        table.add_column("version", no_wrap=True, justify="right")
+        table.add_column("why", overflow="fold")
+        for event in events:
+            cells = (
+                f"{event.time:%Y-%m-%d %H:%M:%S}",
+                event.actor,
+                f"{event.action} {event.subject}".rstrip(),
+                event.version,
+                event.text,
+            )
+            table.add_row(*(Text(_spelled(cell)) for cell in cells))
+        self._console.print(table)
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def _spelled(cell: Cell) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.4f}"
+    return "" if cell is None else printable(str(cell))
+
+
+class _Commands(click.Group):
+    """Commands whose errors are said in a sentence."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except mk.ModelkeepError as error:
+            raise click.ClickException("\n".join(map(printable, str(error).splitlines()))) from error
+
+
+_registry = click.option(
+    "--registry",
+    metavar="URL",
+    help="A folder, file://... or memory://name.  [default: $MODELKEEP_REGISTRY, else ./.modelkeep]",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.group(cls=_Commands, invoke_without_command=True)
+@click.version_option(mk.__version__, prog_name="modelkeep", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Version machine-learning models with no server and no database."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@cli.command(short_help="Train, save, promote and roll back real models.")
+@click.option(
+    "--registry", metavar="URL", default=DEMO_FOLDER, help=f"Where to keep its models.  [default: ./{DEMO_FOLDER}]"
+)
+def demo(registry: str) -> None:
+    """Train, save, promote, roll back and load real models, in a few seconds.
+
+    Needs scikit-learn. Run again in the same place, it carries on: version numbers go on.
+    """
+    from modelkeep.demo import run
+
+    run(registry, Page())
+
+
+@cli.command(short_help="Read every byte; say what is not as it was written.")
+@_registry
+@_json
+@click.pass_context
+def verify(ctx: click.Context, registry: str | None, as_json: bool) -> None:
+    """Read every byte and report what is not as it was written.
+
+    Exits with 6 if something is wrong, with 0 if not. Changes nothing.
+    """
+    opened = mk.Registry(registry)
+    report = opened.storage.verify()
+    if as_json:
+        _print_json({"url": opened.url, "ok": report.ok, **attrs.asdict(report)})
+    else:
+        _show_report(report, Page())
+    ctx.exit(0 if report.ok else DAMAGED)
+
+
+def _show_report(report: mk.Report, page: Page) -> None:
+    if report.findings:
+        found = sorted(report.findings, key=lambda finding: finding.key)
+        page.table(("object", "kind", "finding"), [(one.key, one.kind, one.problem) for one in found])
+    read = (
+        f"{_count(report.models, 'model')}, {_count(report.versions, 'version')} "
+        f"and {_count(report.bytes, 'byte')} of packs read"
+    )
+    objects = _count(len({finding.key for finding in report.findings}), "object")
+    if not report.findings:
+        page.say(f"ok: {read}, all as written")
+    elif report.ok:
+        page.say(f"ok: {read}, all as written; the leftovers above ({objects}) do no harm")
+    else:
+        page.say(
+            f"not ok: {_count(len(report.findings), 'finding')} in {objects}; {read}. "
+            "Put objects that are damaged or missing back from a copy, and verify again"
+        )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+@cli.command(short_help="Show all that happened to the model NAME.")
+@click.argument("name")
+@_registry
+@_json
+def log(name: str, registry: str | None, as_json: bool) -> None:
+    """Show all that happened to the model NAME, oldest first: when, who, what, and why."""
+    events = mk.Registry(registry).model(name).history()
+    if as_json:
+        _print_json([{**row, "time": row["time"].isoformat()} for row in events.to_dicts()])
+    else:
+        Page().history(events)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def main() -> None:
+    """Run the command; the entry point of the script ``modelkeep`` and of ``python -m modelkeep``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a reason in Greek must not end a log on an ASCII terminal
+    cli()

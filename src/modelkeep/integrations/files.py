@@ -1,0 +1,131 @@
+"""Files and folders as they are. Loaded without a folder to put them in, one file is sniffed by its content.
+
+What it holds decides what loading may do: safetensors and numpy arrays are data; pickles, joblib files and torch
+archives run code and need trust.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+from pathlib import Path, PurePath
+from typing import Any
+
+from modelkeep.errors import IntegrityError, InvalidValueError, SerializerError
+from modelkeep.serializers.port import Files, PlainSerializer, Sink
+from modelkeep.serializers.safetensors import unpack
+
+_WAY_OUT = "take the files with load(ref, into=folder) or version.export(folder)"
+_HEAD = 1 << 16  # bytes looked at
+
+
+class FileSerializer(PlainSerializer):
+    """See the module."""
+
+    name = "files"
+
+    def accepts(self, obj: object) -> bool:
+        """See `Serializer.accepts`: a `pathlib.Path`."""
+        return isinstance(obj, PurePath)
+
+    def save(self, obj: Any, sink: Sink) -> None:
+        """See `Serializer.save`."""
+        path = Path(obj)
+        if path.is_file():
+            sink.add(path.name, path)
+            return
+        if not path.is_dir():
+            raise InvalidValueError(f"{path} is neither a file nor a folder", path=str(path))
+        found = [(file.relative_to(path).as_posix(), file) for file in sorted(path.rglob("*"))]
+        listed = [(name, file) for name, file in found if not file.is_dir() or file.is_symlink()]
+        if not listed:
+            raise InvalidValueError(f"{path} holds no files", path=str(path))
+        for name, file in listed:
+            _check_ordinary(path, file)
+            sink.add(name, file)
+
+    def form(self, files: Files, into: object | None) -> str:
+        """See `Serializer.form`: what the one file holds, by its content, whatever its name."""
+        del into
+        names = files.names()
+        if len(names) != 1:
+            raise SerializerError(f"the version holds {len(names)} files, and no one object; {_WAY_OUT}")
+        with files.open(names[0]) as stream:
+            kind = _sniff(stream.read(_HEAD), files.size(names[0]))
+        if kind is None:
+            raise SerializerError(f"{names[0]} holds nothing that can be told by its content; {_WAY_OUT}")
+        return f"files:{kind}"
+
+    def load(self, files: Files, form: str, into: object | None) -> object:
+        """See `Serializer.load`."""
+        if into is not None:
+            raise SerializerError("files cannot be loaded into an object; give a folder, or leave out into=")
+        loaded: object = _LOADERS[form](files.read(files.names()[0]))
+        return loaded
+
+
+def _check_ordinary(root: Path, file: Path) -> None:
+    target = file.resolve()
+    if not target.is_relative_to(root.resolve()):
+        raise InvalidValueError(f"{file} points outside {root}; put a copy there", path=str(file))
+    if not target.exists() or not stat.S_ISREG(target.stat().st_mode):
+        raise InvalidValueError(f"{file} is no ordinary file", path=str(file))
+
+
+def _sniff(head: bytes, size: int) -> str | None:
+    if head[:6] == b"\x93NUMPY":
+        return "numpy"
+    if head[:4] == b"PK\x03\x04":
+        return "torch" if b"/data.pkl" in head or b"/.format_version" in head else "numpy" if b".npy" in head else None
+    length = int.from_bytes(head[:8], "little")
+    if len(head) > 8 and length <= size - 8 and head[8:9] == b"{":  # noqa: PLR2004  the length itself
+        return "safetensors"
+    if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:  # noqa: PLR2004  pickle protocols
+        return "joblib" if b"joblib.numpy_pickle" in head else "pickle"
+    return None
+
+
+def _load_safetensors(raw: bytearray) -> object:
+    from modelkeep.integrations.tree import read_flat
+
+    tensors, metadata = unpack(raw)
+    return read_flat(tensors, metadata)
+
+
+def _load_numpy(raw: bytearray) -> object:
+    import numpy as np
+
+    try:
+        loaded = np.load(io.BytesIO(raw), allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    except ValueError as error:
+        raise IntegrityError(f"the arrays cannot be read: {error}; {_WAY_OUT}") from None
+
+
+def _load_pickle(raw: bytearray) -> object:
+    import pickle
+
+    return pickle.loads(raw)  # noqa: S301  behind the gate
+
+
+def _load_joblib(raw: bytearray) -> object:
+    import joblib
+
+    return joblib.load(io.BytesIO(raw))
+
+
+def _load_torch(raw: bytearray) -> object:
+    import torch
+
+    return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=False)
+
+
+_LOADERS = {
+    "files:safetensors": _load_safetensors,
+    "files:numpy": _load_numpy,
+    "files:pickle": _load_pickle,
+    "files:joblib": _load_joblib,
+    "files:torch": _load_torch,
+}
+
+serializer = FileSerializer()

@@ -1,0 +1,119 @@
+"""PyTorch modules: the state as safetensors, which anyone may load; the module itself as a pickle without tensors.
+
+``load(ref, into=module)`` fills a module and runs nothing from the file; ``load(ref, trust=True)`` rebuilds it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+
+
+from modelkeep.errors import SerializerError
+from modelkeep.integrations.tree import TreeSerializer
+from modelkeep.serializers.port import Files, PlainSerializer, Sink
+
+MODULE = "module.pkl"
+_state = TreeSerializer()
+
+
+class TorchSerializer(PlainSerializer):
+    """See the module."""
+
+    name = "torch"
+    packages = ("torch", "numpy", "cloudpickle")
+
+    def accepts(self, obj: object) -> bool:
+        """See `Serializer.accepts`: modules; a `state_dict` is a tree of arrays."""
+        import torch
+
+        return isinstance(obj, torch.nn.Module)
+
+    def save(self, obj: Any, sink: Sink) -> None:
+        """See `Serializer.save`."""
+        state = dict(obj.state_dict(keep_vars=True))
+        try:
+            pickled = _dump(obj, state)
+        except Exception as error:  # any __reduce__ may raise anything
+            raise SerializerError(
+                f"a {type(obj).__qualname__} cannot be pickled: {error}; save its state_dict() instead"
+            ) from error
+        sink.put(MODULE, pickled)
+        if state:
+            _state.save(state, sink)
+
+    def form(self, files: Files, into: object | None) -> str:
+        """See `Serializer.form`: the state alone if there is a module to fill."""
+        del files
+        return "torch:module" if into is None else "torch:state"
+
+    def load(self, files: Files, form: str, into: Any) -> object:
+        """See `Serializer.load`."""
+        state = _read_state(files)
+        if form == "torch:state":
+            return _fill(into, state)
+        with files.open(MODULE) as stream:
+            return _Unpickler(stream, state).load()
+
+
+def _read_state(files: Files) -> dict[str, Any]:
+    # a module without parameters has no state file
+    if files.names() == (MODULE,):
+        return {}
+    state: Any = _state.load(files, "tree", None)
+    return dict(state)
+
+
+def _fill(module: Any, state: dict[str, Any]) -> object:
+    load_state_dict = getattr(module, "load_state_dict", None)
+    if load_state_dict is None:
+        raise SerializerError(f"into= is a {type(module).__qualname__}; give a torch.nn.Module, or a folder for files")
+    try:
+        load_state_dict(state)
+    except RuntimeError as error:
+        raise SerializerError(f"the saved state does not fit this {type(module).__qualname__}: {error}") from None
+    return module
+
+
+def _dump(module: Any, state: dict[str, Any]) -> bytes:
+    """Pickle a module without the tensors of its state: each is named instead, so that it is stored once."""
+    import cloudpickle
+    import torch
+
+    names = {id(value): name for name, value in reversed(state.items()) if isinstance(value, torch.Tensor)}
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  it ships no types
+        def persistent_id(self, obj: Any) -> tuple[str, str, bool] | None:
+            name = names.get(id(obj))
+            if name is None:
+                return None
+            return "parameter" if isinstance(obj, torch.nn.Parameter) else "buffer", name, obj.requires_grad
+
+    stream = io.BytesIO()
+    Pickler(stream, protocol=5).dump(module)
+    return stream.getvalue()
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts the tensors of the state back; the core has asked for trust before."""
+
+    def __init__(self, stream: Any, state: dict[str, Any]) -> None:
+        super().__init__(stream)
+        self._state = state
+        self._made: dict[str, Any] = {}
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, name, requires_grad = pid
+        if name not in self._made:
+            import torch
+
+            tensor = self._state[name]
+            self._made[name] = (
+                torch.nn.Parameter(tensor, requires_grad) if kind == "parameter" else tensor.requires_grad_(requires_grad)
+            )
+        return self._made[name]
+
+
+serializer = TorchSerializer()

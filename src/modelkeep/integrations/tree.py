@@ -1,0 +1,242 @@
+"""Dicts, lists and tuples of arrays: numpy arrays, torch tensors, numbers and text, nested as one likes.
+
+A flat dict of arrays is one native ``model.safetensors``; anything else adds ``tree.json``, which tells the
+structure and what safetensors cannot say. Data tier: nothing in the files is run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelkeep.digest import Buffer
+from modelkeep.errors import IntegrityError, SerializerError
+from modelkeep.serializers.port import Files, PlainSerializer, Sink
+from modelkeep.serializers.safetensors import Tensor, pack, unpack
+from modelkeep.values import from_json, to_json
+
+TENSORS, TREE = "model.safetensors", "tree.json"
+_NUMPY = {
+    "|b1": "BOOL", "|u1": "U8", "|i1": "I8", "<u2": "U16", "<i2": "I16", "<f2": "F16", "<u4": "U32", "<i4": "I32",
+    "<f4": "F32", "<u8": "U64", "<i8": "I64", "<f8": "F64", "<c8": "C64",
+}  # fmt: skip
+_FROM_NUMPY = {tag: dtype for dtype, tag in _NUMPY.items()}
+_TORCH = {
+    "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "uint16": "U16", "float16": "F16",
+    "bfloat16": "BF16", "int32": "I32", "uint32": "U32", "float32": "F32", "int64": "I64", "uint64": "U64",
+    "float64": "F64", "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+}  # fmt: skip
+_FROM_TORCH = {tag: dtype for dtype, tag in _TORCH.items()}
+_SCALARS = (bool, int, float, str, type(None))
+_MAX_DEPTH = 50
+
+
+def _family(obj: object) -> str | None:
+    """Which library an array is of, told without importing one: what is not imported made no object."""
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and isinstance(obj, (numpy.ndarray, numpy.generic)):
+        return "numpy"
+    if torch is not None and isinstance(obj, torch.Tensor):
+        return "torch"
+    return None
+
+
+def _known(obj: object, depth: int = _MAX_DEPTH) -> bool:
+    if depth == 0:
+        return False
+    if isinstance(obj, dict):
+        return all(_known(part, depth - 1) for part in obj.values())
+    if type(obj) in (list, tuple):
+        return all(_known(part, depth - 1) for part in obj)  # type: ignore[attr-defined]
+    return _family(obj) is not None or type(obj) in _SCALARS
+
+
+def _has_array(obj: object) -> bool:
+    parts: Any = obj.values() if isinstance(obj, dict) else obj if isinstance(obj, (list, tuple)) else ()
+    return _family(obj) is not None or any(_has_array(part) for part in parts)
+
+
+class _Writer:
+    """Takes a tree apart into tensors and a structure."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.tied: dict[tuple[Any, ...], str] = {}
+        self.keep: list[Any] = []
+
+    def node(self, obj: Any, path: str) -> Any:
+        if _family(obj) == "numpy":
+            return self._numpy(obj, path)
+        if _family(obj) == "torch":
+            return self._torch(obj, path)
+        if isinstance(obj, dict):
+            return {"$dict": [[_key(key, path), self.node(part, _join(path, key))] for key, part in obj.items()]}
+        if isinstance(obj, (list, tuple)):
+            parts = [self.node(part, _join(path, index)) for index, part in enumerate(obj)]
+            return {"$tuple": parts} if isinstance(obj, tuple) else {"$list": parts}
+        return {"$value": to_json(obj, path)}
+
+    def _numpy(self, obj: Any, path: str) -> Any:
+        import numpy as np
+
+        array = np.ascontiguousarray(obj).reshape(np.shape(obj))
+        if array.dtype.hasobject or array.dtype.names is not None:
+            raise SerializerError(
+                f"{path} is an array of dtype {array.dtype}, which has no fixed bytes; keep its columns as arrays of "
+                "their own, or save with serializer='cloudpickle'",
+                path=path,
+            )
+        node: dict[str, Any] = {"$array": path}
+        if isinstance(obj, np.generic):
+            node["scalar"] = True
+        tag = _NUMPY.get(array.dtype.str)
+        if tag is None:  # kept as bytes, exactly
+            node.update(dtype=array.dtype.str, shape=list(array.shape))
+            array, tag = np.frombuffer(array.tobytes(), np.uint8), "U8"
+        self._add(path, tag, array.shape, array.reshape(-1).view(np.uint8).data)
+        return node
+
+    def _torch(self, obj: Any, path: str) -> Any:
+        import torch
+
+        tag = _TORCH.get(str(obj.dtype).removeprefix("torch."))
+        if tag is None or obj.layout != torch.strided or obj.is_quantized:
+            raise SerializerError(
+                f"{path} is a {obj.layout} tensor of {obj.dtype}, which safetensors cannot keep; make it dense, or "
+                "save with serializer='cloudpickle'",
+                path=path,
+            )
+        identity = (obj.data_ptr(), obj.dtype, tuple(obj.shape), tuple(obj.stride()), str(obj.device))
+        first = self.tied.setdefault(identity, path) if obj.numel() else path
+        if first == path:
+            flat = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            self.keep.append(flat)
+            self._add(path, tag, tuple(obj.shape), flat.numpy().data if flat.numel() else b"")
+        return {"$array": first, "torch": True}
+
+    def _add(self, path: str, tag: str, shape: tuple[int, ...], data: Buffer) -> None:
+        self.tensors.append(Tensor(path, tag, tuple(shape), data))
+
+
+def _key(key: object, path: str) -> object:
+    if type(key) not in (str, int):
+        raise SerializerError(f"{path or 'the dict'} has the key {key!r}; keys are text or whole numbers", path=path)
+    return key
+
+
+def _join(path: str, part: object) -> str:
+    text = str(part).replace("~", "~0").replace("/", "~1")  # as in JSON Pointer, RFC 6901: paths stay apart
+    return f"{path}/{text}" if path else text
+
+
+class TreeSerializer(PlainSerializer):
+    """See the module."""
+
+    name = "tree"
+    packages = ("numpy", "torch")
+
+    def accepts(self, obj: object) -> bool:
+        """See `Serializer.accepts`: at least one array, and nothing that is not known."""
+        return _known(obj) and _has_array(obj)
+
+    def save(self, obj: object, sink: Sink) -> None:
+        """See `Serializer.save`."""
+        if not self._save_flat(obj, sink):
+            writer = _Writer()
+            node = writer.node(obj, "")
+            sink.put(TENSORS, *pack(writer.tensors, {}), opaque=False)
+            sink.put(TREE, json.dumps(node).encode())
+
+    def _save_flat(self, obj: object, sink: Sink) -> bool:
+        """Save a dict of arrays of one library as safetensors alone; False if that cannot say it all."""
+        if not isinstance(obj, dict) or not all(type(key) is str and key and _family(part) for key, part in obj.items()):
+            return False
+        writer = _Writer()
+        nodes = {key: writer.node(part, key) for key, part in obj.items()}
+        torch = [node.pop("torch", False) for node in nodes.values()]
+        if any(set(node) != {"$array"} for node in nodes.values()) or len(set(torch)) != 1:
+            return False
+        metadata = {"format": "pt" if torch[0] else "np", "order": json.dumps(list(obj))}
+        tied = {key: node["$array"] for key, node in nodes.items() if node["$array"] != key}
+        if tied:
+            metadata["tied"] = json.dumps(tied)
+        sink.put(TENSORS, *pack(writer.tensors, metadata), opaque=False)
+        return True
+
+    def load(self, files: Files, form: str, into: object | None) -> object:
+        """See `Serializer.load`."""
+        del form
+        if into is not None:
+            raise SerializerError("a tree of arrays cannot be loaded into an object; leave out into=")
+        tensors, metadata = unpack(files.read(TENSORS))
+        if TREE not in files.names():
+            return read_flat(tensors, metadata)
+        reader = _Reader(tensors)
+        try:
+            return reader.node(json.loads(bytes(files.read(TREE))))
+        except _FAULTS as error:
+            raise IntegrityError(f"the structure of the tree cannot be read: {error!r}") from None
+
+
+_FAULTS = (KeyError, TypeError, ValueError, AttributeError)
+
+
+def read_flat(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The dict of arrays that a safetensors file alone tells, ours or another's: torch if it says so, else numpy.
+
+    Raises:
+        IntegrityError: the metadata does not fit the tensors.
+    """
+    reader = _Reader(tensors)
+    torch = {"torch": True} if metadata.get("format") == "pt" else {}
+    try:
+        tied = json.loads(metadata.get("tied", "{}"))
+        order = json.loads(metadata["order"]) if "order" in metadata else [tensor.name for tensor in tensors]
+        return {key: reader.node({"$array": tied.get(key, key), **torch}) for key in order}
+    except _FAULTS as error:
+        raise IntegrityError(f"the tensors cannot be read: {error!r}") from None
+
+
+class _Reader:
+    """Puts a tree together again."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = {tensor.name: tensor for tensor in tensors}
+        self._made: dict[str, Any] = {}
+
+    def node(self, node: dict[str, Any]) -> Any:
+        if "$array" in node:
+            return self._torch(node["$array"]) if node.get("torch") else self._numpy(node)
+        if "$dict" in node:
+            return {key: self.node(part) for key, part in node["$dict"]}
+        if "$tuple" in node:
+            return tuple(self.node(part) for part in node["$tuple"])
+        if "$list" in node:
+            return [self.node(part) for part in node["$list"]]
+        return from_json(node["$value"])
+
+    def _numpy(self, node: dict[str, Any]) -> Any:
+        import numpy as np
+
+        tensor = self._tensors[node["$array"]]
+        dtype = np.dtype(node.get("dtype") or _FROM_NUMPY[tensor.dtype])
+        if dtype.hasobject:
+            raise ValueError("an array of objects")
+        array = np.frombuffer(tensor.data, np.uint8).view(dtype).reshape(node.get("shape", tensor.shape))
+        return array[()] if node.get("scalar") else array
+
+    def _torch(self, name: str) -> Any:
+        import torch
+
+        if name not in self._made:  # tied tensors are one again
+            tensor = self._tensors[name]
+            dtype = getattr(torch, _FROM_TORCH[tensor.dtype])
+            data = memoryview(tensor.data)
+            flat = torch.frombuffer(data, dtype=dtype) if data.nbytes else torch.empty(0, dtype=dtype)
+            self._made[name] = flat.reshape(tensor.shape)
+        return self._made[name]
+
+
+serializer = TreeSerializer()

@@ -1,0 +1,186 @@
+"""Pickles whose large arrays lie in a file of their own (PEP 574), and back to one plain pickle without running it.
+
+``model.pkl`` is the pickle; ``buffers.bin`` holds the memory of its arrays, raw, each beginning at a multiple of 64
+bytes; ``buffers.json`` says where each lies. Where no array is large, ``model.pkl`` stands alone.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import pickletools
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from pickle import PickleBuffer
+from typing import Any, BinaryIO, NoReturn, Protocol
+
+from modelkeep.digest import Buffer
+from modelkeep.errors import IntegrityError, SerializerError
+from modelkeep.serializers.port import Files, Sink
+
+PICKLE, BUFFERS, INDEX = "model.pkl", "buffers.bin", "buffers.json"
+
+_ALIGN = 64  # bytes
+_INLINE = 16 * 1024  # bytes; smaller arrays stay inside: the pickle is cut by content, which dedupes them better
+_PROTOCOL = 5
+
+
+class Dump(Protocol):
+    """What pickles: `pickle.dump`, `cloudpickle.dump`."""
+
+    def __call__(
+        self, obj: object, file: BinaryIO, *, protocol: int, buffer_callback: Callable[[PickleBuffer], bool]
+    ) -> None:
+        """Write *obj* to *file*; buffers for which the callback says no are left out."""
+        ...
+
+
+def save(obj: object, sink: Sink, dump: Dump, *, way_out: str) -> None:
+    """Write the files of *obj*.
+
+    Raises:
+        SerializerError: it cannot be pickled; *way_out* ends the message.
+    """
+    apart: list[memoryview] = []
+
+    def keep_inside(buffer: PickleBuffer) -> bool:
+        memory = buffer.raw()
+        if memory.nbytes < _INLINE:
+            return True
+        apart.append(memory)
+        return False
+
+    with sink.stream(PICKLE) as file:
+        try:
+            dump(obj, file, protocol=_PROTOCOL, buffer_callback=keep_inside)
+        except Exception as error:  # anything at all: pickling calls the object's own methods
+            kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
+            raise SerializerError(f"a {kind} cannot be pickled ({error}); {way_out}", type=kind) from error
+    if apart:
+        _put_apart(apart, sink)
+
+
+def _put_apart(apart: list[memoryview], sink: Sink) -> None:
+    buffers: list[Buffer] = []
+    rows, at = [], 0
+    for memory in apart:
+        gap = -at % _ALIGN
+        if gap:
+            buffers.append(bytes(gap))
+        buffers.append(memory)
+        rows.append([at + gap, memory.nbytes, memory.readonly])
+        at += gap + memory.nbytes
+    sink.put(BUFFERS, *buffers, opaque=False)
+    sink.put(INDEX, json.dumps({"buffers": rows}, separators=(",", ":")).encode())
+
+
+def load(files: Files) -> Any:
+    """Run the pickle and give back its object; its large arrays share one piece of memory.
+
+    Raises:
+        IntegrityError: the files do not fit each other.
+        SerializerError: a class or function of it is not there, or has changed.
+    """
+    buffers = read_buffers(files)
+    try:
+        return pickle.loads(files.read(PICKLE), buffers=buffers)  # noqa: S301  the core's gate has let it in
+    except (ImportError, AttributeError) as error:
+        raise SerializerError(
+            f"the model needs code that is not here ({error}); install the packages that its record names",
+        ) from error
+
+
+def read_buffers(files: Files) -> list[memoryview]:
+    """The memory of the arrays that lie apart, in the order in which the pickle asks for it.
+
+    Raises:
+        IntegrityError: the index is damaged or does not fit.
+    """
+    if INDEX not in files.names():
+        return []
+    memory = memoryview(files.read(BUFFERS))
+    try:
+        rows = json.loads(files.read(INDEX))["buffers"]
+        return [_slice(memory, *row) for row in rows]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise IntegrityError(f"{INDEX} is damaged ({error!r}); run `modelkeep verify`", path=INDEX) from error
+
+
+def _slice(memory: memoryview, at: int, size: int, readonly: bool) -> memoryview:
+    if not (type(at) is type(size) is int and 0 <= at <= at + size <= memory.nbytes):
+        raise ValueError(f"{at} and {size} lie outside of {memory.nbytes} bytes")
+    found = memory[at : at + size]
+    return found.toreadonly() if readonly else found
+
+
+def export(files: Files, folder: Path) -> None:
+    """Write one ``model.pkl`` below *folder* that plain `pickle.load` reads; nothing of it is run.
+
+    Raises:
+        IntegrityError: the pickle is damaged, or does not fit its buffers.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / PICKLE).open("wb") as out:
+        for part in rewrite(bytes(files.read(PICKLE)), read_buffers(files)):
+            out.write(part)
+
+
+def rewrite(stream: bytes, buffers: list[memoryview]) -> Iterator[Buffer]:
+    """Put *buffers* back into a pickle that was written without them, by its opcodes alone.
+
+    Frames are left out, since their lengths would be wrong and a reader needs none.
+
+    Raises:
+        IntegrityError: the pickle is damaged, or asks for more or fewer buffers.
+
+    Example:
+        >>> apart = []
+        >>> stream = pickle.dumps(PickleBuffer(bytearray(b"abc")), 5, buffer_callback=apart.append)
+        >>> whole = b"".join(rewrite(stream, [buffer.raw() for buffer in apart]))
+        >>> pickle.loads(whole)
+        bytearray(b'abc')
+    """
+    left = iter(buffers)
+    steps = _steps(stream)
+    name, code = next(steps)
+    while name:
+        following, next_code = next(steps, ("", b""))
+        if name == "NEXT_BUFFER":
+            readonly = following == "READONLY_BUFFER"
+            yield from _inside(next(left, None), readonly=readonly)
+            if readonly:
+                following, next_code = next(steps, ("", b""))
+        elif name != "FRAME":
+            yield code
+        name, code = following, next_code
+    if next(left, None) is not None:
+        _fail("it asks for fewer buffers than there are")
+
+
+def _inside(memory: memoryview | None, *, readonly: bool) -> Iterator[Buffer]:
+    if memory is None:
+        _fail("it asks for more buffers than there are")
+    yield (pickle.BINBYTES8 if readonly else pickle.BYTEARRAY8) + memory.nbytes.to_bytes(8, "little")
+    yield memory
+
+
+def _steps(stream: bytes) -> Iterator[tuple[str, memoryview]]:
+    """The name and the bytes of each opcode."""
+    view = memoryview(stream)
+    name, start = "", 0
+    try:
+        for opcode, _, at in pickletools.genops(BytesIO(stream)):
+            position = at or 0
+            if name:
+                yield name, view[start:position]
+            name, start = opcode.name, position
+    except (ValueError, UnicodeDecodeError) as error:
+        _fail(str(error), error)
+    if start + 1 != len(stream):
+        _fail("bytes follow its end")
+    yield name, view[start:]
+
+
+def _fail(why: str, cause: Exception | None = None) -> NoReturn:
+    raise IntegrityError(f"{PICKLE} is damaged: {why}; run `modelkeep verify`", path=PICKLE) from cause

@@ -1,0 +1,118 @@
+"""The safetensors format (github.com/huggingface/safetensors, format 0.3): written without copying, read with care.
+
+Our own because the pieces of a pack are cut and aligned by us, and a reader must not copy; held against the
+``safetensors`` library in the tests, both ways.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from modelkeep.digest import Buffer
+from modelkeep.errors import IntegrityError, SerializerError
+
+SIZES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+    "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4,
+    "U64": 8, "I64": 8, "F64": 8, "C64": 8,
+}  # fmt: skip
+_MAX_HEADER = 100_000_000  # bytes, as the reference has it
+_ALIGNMENT = 64  # of the first tensor in the file
+
+
+@attrs.frozen(eq=False)
+class Tensor:
+    """A tensor as bytes.
+
+    Args:
+        name: what it is called.
+        dtype: one of `SIZES`.
+        shape: its dimensions.
+        data: its elements, row-major, little-endian.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: Buffer
+
+
+def pack(tensors: Iterable[Tensor], metadata: Mapping[str, str]) -> list[Buffer]:
+    """The bytes of a file, as buffers to be written one after another; no tensor is copied.
+
+    Raises:
+        SerializerError: two tensors bear one name, or a name is reserved.
+    """
+    ordered = sorted(tensors, key=lambda tensor: (-SIZES[tensor.dtype], tensor.name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    at = 0
+    for tensor in ordered:
+        if tensor.name in header or tensor.name == "__metadata__":
+            raise SerializerError(f"the name {tensor.name!r} is there twice, or reserved", name=tensor.name)
+        end = at + memoryview(tensor.data).nbytes
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [at, end]}
+        at = end
+    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    raw += b" " * (-(8 + len(raw)) % _ALIGNMENT)
+    return [len(raw).to_bytes(8, "little") + raw, *(tensor.data for tensor in ordered)]
+
+
+def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str, str]]:
+    """The tensors of a file, as views of it, and its metadata.
+
+    Raises:
+        IntegrityError: it is no safetensors file; says why.
+    """
+    view = memoryview(file).cast("B")
+    try:
+        return _unpack(view)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IntegrityError(f"no safetensors file: {error}") from None
+
+
+def _unpack(view: memoryview) -> tuple[list[Tensor], dict[str, str]]:
+    length = int.from_bytes(view[:8], "little")
+    if view.nbytes < 8 or length > min(_MAX_HEADER, view.nbytes - 8):  # noqa: PLR2004  the length itself
+        raise ValueError("its header is longer than it is")
+    header = json.loads(bytes(view[8 : 8 + length]), object_pairs_hook=_unique)
+    metadata = header.pop("__metadata__", {})
+    if not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("its metadata is no text")
+    data = view[8 + length :]
+    rows = sorted((_row(name, facts) for name, facts in header.items()), key=lambda row: row[3])
+    at = 0
+    tensors = []
+    for name, dtype, shape, (start, end) in rows:
+        if start != at or end - start != _size(dtype, shape):
+            raise ValueError(f"tensor {name!r} leaves a hole, overlaps, or has another size than its shape")
+        tensors.append(Tensor(name, dtype, shape, data[start:end]))
+        at = end
+    if at != data.nbytes:
+        raise ValueError("bytes are left over")
+    return tensors, metadata
+
+
+def _row(name: str, facts: Mapping[str, Any]) -> tuple[str, str, tuple[int, ...], tuple[int, int]]:
+    start, end = facts["data_offsets"]
+    shape = tuple(facts["shape"])
+    if not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
+        raise ValueError(f"tensor {name!r} has an offset or dimension that is no count")
+    return name, facts["dtype"], shape, (start, end)
+
+
+def _size(dtype: str, shape: Sequence[int]) -> int:
+    size = SIZES[dtype]
+    for dimension in shape:
+        size *= dimension
+    return size
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a name is there twice")
+    return dict(pairs)
