@@ -72,7 +72,7 @@ def run(
     oracle = Oracle()
     world = World(seed, oracle.watch, oracle.attempt, overwrites=overwrites)
     oracle.world = world
-    names = ["a", "b"][: world.random.choice([1, 1, 2])]
+    names = ["a", "b"][: 1 if world.directed else world.random.choice([1, 1, 2])]
     with _small_tiles(), plant(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plays = [Play(world, oracle, index, names) for index in range(world.random.randint(2, 5))]

@@ -28,7 +28,7 @@ from modelkeep.registry import Registry
 from modelkeep.testing.simulate.oracle import Oracle, require
 from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Violation, World
 
-ALIASES = ("production", "production", "production", "staging")
+ALIASES = ("production", "production", "production", "production", "staging")
 _ORDINARY = (ClosedError, ConflictError, NotFoundError, StoreError, TakenError, UnsettledError)
 
 
@@ -48,7 +48,7 @@ _EVENLY = {
     "tag": 1,
 }
 # rare meetings, made frequent: a version is saved, promoted and read within one fold; deletes under rollbacks
-_RELEASES = {"save": 5, "load_alias": 2, "list_versions": 6, "promote": 8, "rollback": 5, "delete": 5, "restore": 1}
+_RELEASES = {"save": 4, "load_alias": 2, "list_versions": 4, "promote": 9, "rollback": 6, "delete": 6, "restore": 1}
 
 
 class Play:
@@ -85,7 +85,7 @@ class Play:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                for turn in range(self.random.randint(2, 7)):
+                for turn in range(self.random.randint(2, 9 if self.world.directed else 7)):
                     self._act(first=turn == 0)
         except Violation as violation:
             self.world.violations.append(violation)
