@@ -25,6 +25,8 @@ from modelkeep.packs import Source, Written, content_of, write_packs
 from modelkeep.values import Json, mapping_to_json, metrics_to_json
 from modelkeep.version import Record, identity_digest
 
+_Facts = tuple[dict[str, Json], dict[str, Json]]  # parameters and metrics
+
 _MAX_FACTS = 16 * 1024  # bytes of params and metrics in an entry; beyond, they lie in the manifest alone
 
 
@@ -59,9 +61,7 @@ def publish(line: Line, draft: Draft) -> int:
     registry = line.home.prepare()
     if draft.reuse and (found := _equal(line, draft, content_of(draft.sources))):
         return found
-    if line.versions.is_cold:
-        line.versions.refresh()
-    _check(line.versions.state, line.name, draft)  # before the bytes, too: a refusal should be quick
+    _check_early(line, draft)
     transaction = line.home.system.new_id()
     record = encode_record(draft.record)
     ids = (f"{transaction}-{n}" for n in range(1, 1_000_000))
@@ -70,13 +70,25 @@ def publish(line: Line, draft: Draft) -> int:
     return _commit(line, draft, registry, transaction, record, ids)
 
 
+def _check_early(line: Line, draft: Draft) -> None:
+    """Refuse before any byte is sent what would be refused after; by the newest state, not one of some time ago."""
+    if not line.versions.is_cold:
+        try:
+            _check(line.versions.state, line.name, draft)
+        except ModelkeepError:
+            line.versions.refresh()
+    else:
+        line.versions.refresh()
+    _check(line.versions.state, line.name, draft)
+
+
 def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: bytes, ids: Iterator[str]) -> int:
     while True:
         written = write_packs(line.home.store, line.name, ids, draft.sources, record)  # 1 invisible until named
         packs = written.manifest.packs
         try:
             line.home.check_clock(pack_key(line.name, packs[-1]), committed=False)
-            operations = _Operations(line.name, draft, written, registry)  # 2 pure
+            operations = _Operations.of(line.name, draft, written, registry)  # 2 pure
             entry = line.append("versions", operations, tx=transaction)  # 3 the only moment that matters
         except _CondemnedError:
             continue  # a collector took the packs for left over: again, under new names
@@ -100,6 +112,12 @@ class _Operations:
     draft: Draft
     written: Written
     registry: str
+    content: str
+    facts: _Facts | None
+
+    @classmethod
+    def of(cls, name: str, draft: Draft, written: Written, registry: str) -> _Operations:
+        return cls(name, draft, written, registry, written.manifest.content(), _small(draft.record))
 
     def __call__(self, state: versions.Versions) -> list[Op]:
         _check(state, self.name, self.draft)
@@ -107,25 +125,24 @@ class _Operations:
         if not state.condemned.isdisjoint(manifest.packs):
             raise _CondemnedError("condemned", packs=list(manifest.packs))
         number = state.next_number()
-        content = manifest.content()
-        record = self.draft.record
-        small = _small(record)
+        params, metrics = self.facts or (None, None)
         create = versions.Create(
             number=number,
-            identity=identity_digest(content, manifest.record, number),
-            content=content,
+            identity=identity_digest(self.content, manifest.record, number),
+            content=self.content,
             at=self.written.place,
             packs=manifest.packs,
             size=sum(file.size for file in manifest.facts()),
-            serializer=record.serializer,
+            serializer=self.draft.record.serializer,
             label=self.draft.label or (state.next_label(self.draft.bump) if self.draft.bump else None),
-            params=small and small[0],
-            metrics=small and small[1],
+            params=params,
+            metrics=metrics,
         )
         return [create] if state.is_open else [versions.Open(self.registry), create]
 
 
-def _small(record: Record) -> tuple[dict[str, Json], dict[str, Json]] | None:
+def _small(record: Record) -> _Facts | None:
+    """Parameters and metrics as JSON, if they are small enough for an entry."""
     params, metrics = mapping_to_json(record.params, "params"), metrics_to_json(record.metrics, "metrics")
     if len(orjson.dumps([params, metrics])) > _MAX_FACTS:
         return None
@@ -153,10 +170,13 @@ def _equal(line: Line, draft: Draft, content: str) -> int | None:
     line.releases.refresh()
     line.versions.refresh()
     gone = line.releases.state.deleted
-    wanted = orjson.dumps(_small(draft.record), option=orjson.OPT_SORT_KEYS)
+    facts = _small(draft.record)
+    if facts is None:
+        return None  # entries do not hold such large parameters, so nothing can be compared at a glance
+    wanted = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
     for number, known in reversed(list(line.versions.state.lines.items())):
         made = known.made
-        facts = orjson.dumps((made.params, made.metrics), option=orjson.OPT_SORT_KEYS)
-        if made.content == content and number not in gone and facts == wanted:
+        same_facts = orjson.dumps((made.params, made.metrics), option=orjson.OPT_SORT_KEYS) == wanted
+        if made.content == content and number not in gone and same_facts:
             return number
     return None

@@ -10,7 +10,6 @@ import pickle
 from typing import Any
 
 
-
 from modelkeep.errors import SerializerError
 from modelkeep.integrations.tree import TreeSerializer
 from modelkeep.serializers.port import Files, PlainSerializer, Sink
@@ -111,7 +110,9 @@ class _Unpickler(pickle.Unpickler):
 
             tensor = self._state[name]
             self._made[name] = (
-                torch.nn.Parameter(tensor, requires_grad) if kind == "parameter" else tensor.requires_grad_(requires_grad)
+                torch.nn.Parameter(tensor, requires_grad)
+                if kind == "parameter"
+                else tensor.requires_grad_(requires_grad)
             )
         return self._made[name]
 

@@ -151,7 +151,9 @@ class TreeSerializer(PlainSerializer):
 
     def _save_flat(self, obj: object, sink: Sink) -> bool:
         """Save a dict of arrays of one library as safetensors alone; False if that cannot say it all."""
-        if not isinstance(obj, dict) or not all(type(key) is str and key and _family(part) for key, part in obj.items()):
+        if not isinstance(obj, dict) or not all(
+            type(key) is str and key and _family(part) for key, part in obj.items()
+        ):
             return False
         writer = _Writer()
         nodes = {key: writer.node(part, key) for key, part in obj.items()}

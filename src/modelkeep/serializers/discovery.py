@@ -37,9 +37,7 @@ def installed() -> tuple[Installed, ...]:
     """All serializers that are installed, by name; read once in a process (`installed.cache_clear` forgets)."""
     from importlib.metadata import entry_points  # 34 ms, so only where a model is saved or loaded
 
-    found = {
-        (entry.name, entry.dist.name if entry.dist else "?"): entry for entry in entry_points(group=GROUP)
-    }
+    found = {(entry.name, entry.dist.name if entry.dist else "?"): entry for entry in entry_points(group=GROUP)}
     return tuple(Installed(name, distribution, entry) for (name, distribution), entry in sorted(found.items()))
 
 

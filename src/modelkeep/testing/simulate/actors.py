@@ -140,6 +140,12 @@ class Play:
                 self.oracle.saw_holder(name, error.alias, error.found, intent.begun)
             case UnknownAliasError():
                 self.oracle.saw_holder(name, error.alias, None, intent.begun)
+            case ClosedError():
+                self.oracle.saw_closed(name, intent.begun)
+            case DeletedError():
+                self.oracle.saw_deleted(name, error.number, intent.begun)
+            case TakenError() if "number" in error.facts:
+                self.oracle.saw_taken(name, error.label)
             case UnknownModelError() | UnknownVersionError() if "alias" not in error.facts:
                 if "number" in error.facts:
                     made = self.oracle.model(name).made.get(error.number)

@@ -49,6 +49,7 @@ class ModelTruth:
     holders: dict[str, list[Moment]] = attrs.Factory(dict)
     moves: dict[str, list[Moment]] = attrs.Factory(dict)
     is_open: bool = False
+    openings: list[tuple[int, bool]] = attrs.Factory(list)
 
     def holder(self, alias: str) -> int | None:
         """Who holds *alias* now."""
@@ -136,11 +137,13 @@ class Oracle:
         require(not truth.is_open, f"{key}: opened twice")
         require(op["registry"] == self.registry, f"{key}: opened in another registry")
         truth.is_open = True
+        truth.openings.append((self.world.step, True))
 
     def _on_close(self, truth: ModelTruth, op: dict[str, Any], intent: Intent, key: str) -> None:
         del op, intent
         require(truth.is_open, f"{key}: closed twice")
         truth.is_open = False
+        truth.openings.append((self.world.step, False))
 
     def _on_create(self, truth: ModelTruth, op: dict[str, Any], intent: Intent, key: str) -> None:
         number = op["number"]
@@ -259,6 +262,21 @@ class Oracle:
                 require(truth.ever_deleted_since(number, begun), f"{name}:{number} is missing from a listing")
         for number in numbers:
             require(truth.ever_alive_since(number, begun), f"{name}:{number} is listed though deleted all along")
+
+    def saw_closed(self, name: str, begun: int) -> None:
+        """An actor was told that a model is closed."""
+        moves = self.model(name).openings
+        before = [is_open for when, is_open in moves if when <= begun][-1:] or [False]
+        during = [is_open for when, is_open in moves if when > begun]
+        require(not all([*before, *during]), f"{name} was said to be closed, and it was open all along")
+
+    def saw_deleted(self, name: str, number: int, begun: int) -> None:
+        """An actor was told that a version is deleted."""
+        require(self.model(name).ever_deleted_since(number, begun), f"{name}:{number} was said to be deleted")
+
+    def saw_taken(self, name: str, label: str) -> None:
+        """An actor was told that a label is in use."""
+        require(label in self.model(name).labels, f"label {label} of {name} was said to be taken")
 
     def saw_nothing(self, name: str, begun: int) -> None:
         """An actor was told that a model or version does not exist."""

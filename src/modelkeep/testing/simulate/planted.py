@@ -252,7 +252,7 @@ def _entry_before_bytes(line: Any, draft: Any, registry: str, transaction: str, 
             del keys
 
     written = packs.write_packs(Later(), line.name, ids, draft.sources, record)  # type: ignore[arg-type]
-    operations = _publish._Operations(line.name, draft, written, registry)
+    operations = _publish._Operations.of(line.name, draft, written, registry)
     entry = line.append("versions", operations, tx=transaction)
     for key, parts in held:
         line.home.store.put_pack(key, parts)
@@ -261,7 +261,7 @@ def _entry_before_bytes(line: Any, draft: Any, registry: str, transaction: str, 
 
 def _clean_up_when_unsettled(line: Any, draft: Any, registry: str, transaction: str, record: bytes, ids: Any) -> int:
     written = packs.write_packs(line.home.store, line.name, ids, draft.sources, record)
-    operations = _publish._Operations(line.name, draft, written, registry)
+    operations = _publish._Operations.of(line.name, draft, written, registry)
     try:
         entry = line.append("versions", operations, tx=transaction)
     except ModelkeepError:
