@@ -11,7 +11,7 @@ Buffer = bytes | bytearray | memoryview
 
 _THREADS_FROM = 1 << 20  # bytes; below, starting threads costs more than hashing
 
-DIGEST_SIZE = 32  # bytes
+_EMPTY = blake3().digest()
 
 
 def digest(data: Buffer) -> str:
@@ -26,7 +26,10 @@ def digest(data: Buffer) -> str:
 
 def raw_digest(data: Buffer) -> bytes:
     """Digest *data* and return the 32 bytes themselves."""
-    view = memoryview(data).cast("B")
+    view = memoryview(data)
+    if not view.nbytes:  # a view of shape (0, 3) cannot be cast
+        return _EMPTY
+    view = view.cast("B")
     hasher = blake3(max_threads=blake3.AUTO) if view.nbytes >= _THREADS_FROM else blake3()
     return hasher.update(view).digest()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -20,7 +21,7 @@ from modelkeep.digest import digest, is_digest
 
 Head = tuple[int, str]  # number and digest of a journal's last entry
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z", re.ASCII)
 _TX = re.compile(r"[0-9a-f]{32}")
 
 
@@ -119,6 +120,17 @@ def parse(raw: bytes, number: int) -> Entry:
     return Entry(number, facts["prev"], facts["tx"], facts["time"], facts["actor"], facts["seen"], facts["ops"], own)
 
 
+def _is_time(text: str) -> bool:
+    if _TIME.fullmatch(text) is None or text.startswith("0000"):
+        return False
+    if text[8:10] > "28":
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            return False
+    return True
+
+
 def _is_op(op: Any) -> bool:
     return type(op["op"]) is str
 
@@ -131,7 +143,7 @@ def _is_entry(facts: Any, number: int) -> bool:
             and type(facts["n"]) is int
             and is_digest(facts["prev"])
             and _TX.fullmatch(facts["tx"]) is not None
-            and _TIME.fullmatch(facts["time"]) is not None
+            and _is_time(facts["time"])
             and type(facts["actor"]) is str
             and type(facts["seen"]) is dict
             and type(facts["ops"]) is list

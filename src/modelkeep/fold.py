@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic
+from typing import Any, Generic
 
 import attrs
 
 from modelkeep.digest import digest
 from modelkeep.entry import DamagedError, Entry, parse
-from modelkeep.folds.rules import IllegalError, Op, Rules, S
+from modelkeep.folds.rules import IllegalError, Op, Rules, S, require
 
 
 @attrs.define
@@ -22,6 +22,7 @@ class Fold(Generic[S]):
         state: what the entries add up to.
         head: the number of the last entry.
         faults: damaged entries that no seal has named yet, with the reason.
+        sealed: damaged entries whose loss was accepted.
         void: well-formed entries that broke a rule, with the rule; they took their number and changed nothing.
         unknown: entries with an operation that this release does not know.
         skipped: the same, marked so that reading may go on.
@@ -33,6 +34,7 @@ class Fold(Generic[S]):
     state: S = attrs.field()
     head: int = 0
     faults: dict[int, str] = attrs.Factory(dict)
+    sealed: set[int] = attrs.Factory(set)
     void: dict[int, str] = attrs.Factory(dict)
     unknown: dict[int, str] = attrs.Factory(dict)
     skipped: dict[int, str] = attrs.Factory(dict)
@@ -70,26 +72,34 @@ class Fold(Generic[S]):
         if entry.tx in self.cancelled:
             raise IllegalError("its transaction was cancelled")
         known: list[Op] = []
+        own: list[dict[str, Any]] = []
         for facts in entry.ops:
-            name = facts["op"]
-            kind = self.rules.ops.get(name)
+            kind = self.rules.ops.get(facts["op"])
             if kind is not None:
                 known.append(kind.parse(facts))
-            elif name == "cancel":
-                self.cancelled.add(str(facts.get("tx")))
-            elif name == "seal":
-                self._seal(facts.get("n"))
-            elif facts.get("skippable") is True:
-                self.skipped[entry.number] = name
             else:
-                self.unknown[entry.number] = name
+                own.append(facts)
+                require(facts["op"] != "cancel" or isinstance(facts.get("tx"), str), "cancel: tx is no text")
         self.check(known)
         for op in known:
             op.apply(self.state, entry)
+        for facts in own:
+            self._apply_own(facts, entry.number)
 
-    def _seal(self, number: object) -> None:
-        if isinstance(number, int):
-            self.faults.pop(number, None)
+    def _apply_own(self, facts: dict[str, Any], number: int) -> None:
+        """What every journal knows: cancel and seal; and what this release does not know."""
+        match facts:
+            case {"op": "cancel", "tx": tx}:
+                self.cancelled.add(tx)
+            case {"op": "seal", "n": int(sealed)}:
+                if self.faults.pop(sealed, None) is not None:
+                    self.sealed.add(sealed)
+            case {"op": "seal"}:
+                return
+            case {"op": name, "skippable": True}:
+                self.skipped[number] = name
+            case _:
+                self.unknown[number] = facts["op"]
 
     def check(self, ops: Sequence[Op]) -> None:
         """Whether *ops*, one after another, are legal now; changes nothing.

@@ -7,7 +7,7 @@ each number, and a missing entry *h+1* proves that *h* is current. See ``docs/re
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic
 
@@ -40,6 +40,7 @@ _WINDOW = 100  # entries asked for at once after that
 _PATIENCE = 5  # tries to get an answer about one slot before the caller is told that it is open
 _MAX_LOSSES = 1000  # slots lost in a row before a writer gives up
 _LONGEST_PAUSE = 2.0  # seconds
+_LONGEST_GAP = 10_000  # lost entries in a row that verify looks for, one by one
 
 
 @attrs.frozen
@@ -49,7 +50,8 @@ class Finding:
     Args:
         key: the object.
         problem: what is wrong with it.
-        kind: ``damaged``, ``missing``, ``void``, ``tile``, ``tail`` or ``stray``.
+        kind: ``damaged``, ``missing``, ``void``, ``tile``, ``tail`` (an entry that others have seen), ``stray`` (no
+            object of a registry), or, harmless, ``leftover`` (an upload that no entry names) and ``unlisted``.
     """
 
     key: str
@@ -83,6 +85,7 @@ class Journal(Generic[S]):
         self._cold = True
         self._fold = self._start()
         self._untiled: list[bytes] = []  # the bytes of the entries after the last tile
+        self._kept: list[bytes] | None = None  # the bytes of all entries, for those who ask for the past
         self._since: dict[str, Entry] = {}  # entries read since the append under way began, by transaction
 
     def __repr__(self) -> str:
@@ -102,6 +105,11 @@ class Journal(Generic[S]):
     def seen(self) -> Head:
         """The head as sister journals note it: number and digest."""
         return self._fold.head, self._fold.digest
+
+    @property
+    def sealed(self) -> set[int]:
+        """Damaged entries whose loss was accepted."""
+        return self._fold.sealed
 
     @property
     def is_cold(self) -> bool:
@@ -127,9 +135,12 @@ class Journal(Generic[S]):
         """Every entry again from the first, each with the state after it and why it is void, if it is.
 
         The state is the same object each time. Costs what a cold open costs.
+
+        Raises:
+            IntegrityError: an entry was damaged or lost since it was read.
         """
         fold = self._start()
-        for raw in self._read_all(self.head):
+        for raw in self._read_past():
             entry = fold.take(raw)
             if entry:
                 yield entry, fold.state, fold.void.get(entry.number)
@@ -142,7 +153,7 @@ class Journal(Generic[S]):
         """
         self.refresh()
         fold = self._start()
-        for number, raw in enumerate(self._read_all(self.head), 1):
+        for number, raw in enumerate(self._read_past(), 1):
             with suppress(DamagedError):
                 if parse(raw, number).time > moment:
                     break
@@ -162,26 +173,57 @@ class Journal(Generic[S]):
             return None
 
     def _refresh(self) -> None:
-        if self._cold:
+        self._read_new()
+        self._check_readable()
+
+    def _read_new(self) -> None:
+        if self._cold or self._fold.faults:  # a damaged entry may have been read half-written, or been brought back
             self._read_cold()
         elif (raw := self._get(self.head + 1)) is not None:
             self._take(raw)
             self._read_on(_WINDOW)
             self._leave_tiles_to_others()
-        self._check_readable()
 
     def _read_cold(self) -> None:
-        self._fold, self._untiled = self._start(), []  # an earlier try may have broken off half-way
-        plan = tiles.plan(self.store, self.prefix)
-        window = range(plan.covered + 1, plan.covered + 1 + _FIRST_WINDOW)
-        found = self.store.get_many([*plan.keys(), *map(self._key, window)])
-        for raw in plan.entries(found, self.store):
-            self._fold.take(raw)
-        if self.head < plan.covered:  # a tile was unsound, and one of its entries is missing
-            self._read_on(_WINDOW)
-        elif self._take_window(window, found):
-            self._read_on(_WINDOW - _FIRST_WINDOW)
+        known = set(tiles.plan(self.store, self.prefix))
+        while True:
+            plan = tiles.cover(self.prefix, known)
+            window = range(plan.covered + 1, plan.covered + 1 + _FIRST_WINDOW)
+            found = self.store.get_many([*plan.keys(), *map(self._key, window)])
+            self._fold, self._untiled = self._start(), []
+            self._kept = None if self._kept is None else []
+            if not self._take_parts(plan, found):
+                self._read_on(_WINDOW)
+            elif self._take_window(window, found):
+                self._read_on(_WINDOW - _FIRST_WINDOW)
+            unsound = self._unsound(plan)
+            if unsound is None:
+                break
+            known.discard(unsound)  # its entries are the truth: once more without it
         self._cold = False
+
+    def _take_parts(self, plan: tiles.Plan, found: Mapping[str, bytes]) -> bool:
+        """Take the entries that *plan* covers; whether all were there."""
+        for part in plan.parts:
+            for raw in self._raws_of(plan, part, found):
+                if raw is None:
+                    return False
+                self._fold_in(raw)
+        return True
+
+    def _raws_of(self, plan: tiles.Plan, part: tiles.Tile, found: Mapping[str, bytes]) -> Iterable[bytes | None]:
+        keys = plan.keys_of(part)
+        if not part[0]:
+            return map(found.get, keys)
+        return tiles.split(found.get(keys[0]), tiles.SPAN[part[0]]) or [b""]  # b"" is a fault, seen below
+
+    def _unsound(self, plan: tiles.Plan) -> tiles.Tile | None:
+        """The first tile in which, or right behind which, an entry does not fit; None if all are as they should be."""
+        for number in self._fold.faults:
+            tile = plan.tile_with(number) or plan.tile_with(number - 1)
+            if tile is not None:
+                return tile
+        return None
 
     def _read_on(self, count: int) -> None:
         while True:
@@ -198,19 +240,19 @@ class Journal(Generic[S]):
             if raw is None and number < last:
                 raw = self._get(number)  # it may have come after it was asked for: entries are dense
                 if raw is None:
-                    raise IntegrityError(
-                        f"{self._key(number)} is missing although entry {last} is there; bring the object back from "
-                        "a backup, and run `modelkeep verify`",
-                        key=self._key(number),
-                        number=number,
-                    )
+                    raise self._missing(number, last)
             if raw is None:
                 return False
             self._take(raw)
         return True
 
+    def _fold_in(self, raw: bytes) -> Entry | None:
+        if self._kept is not None:
+            self._kept.append(raw)
+        return self._fold.take(raw)
+
     def _take(self, raw: bytes) -> Entry | None:
-        entry = self._fold.take(raw)
+        entry = self._fold_in(raw)
         if entry is None:
             self._untiled = []  # a tile holds sound entries only
         else:
@@ -218,15 +260,23 @@ class Journal(Generic[S]):
             self._since[entry.tx] = entry
         return entry
 
-    def _read_all(self, head: int) -> list[bytes]:
-        """The bytes of entries 1 to *head*."""
-        if head == 0:
-            return []
-        plan = tiles.plan(self.store, self.prefix)
-        raws = list(plan.entries(self.store.get_many(plan.keys()), self.store))[:head]
-        keys = [self._key(number) for number in range(len(raws) + 1, head + 1)]
-        found = self.store.get_many(keys)
-        return raws + [found[key] for key in keys if key in found]
+    def _read_past(self) -> list[bytes]:
+        """The bytes of all entries read so far, again; damage that was not accepted is an error."""
+        again: Journal[S] = Journal(self.store, self.prefix, "", self._rules, self._system)
+        again._genesis, again._kept = self._genesis, []
+        if self.head:
+            again._refresh()
+        if again.head < self.head:
+            raise self._missing(again.head + 1, self.head)
+        return again._kept[: self.head]
+
+    def _missing(self, number: int, last: int) -> IntegrityError:
+        return IntegrityError(
+            f"{self._key(number)} is missing although entry {last} is there; bring the object back from a backup, and "
+            "run `modelkeep verify`",
+            key=self._key(number),
+            number=number,
+        )
 
     def _check_readable(self) -> None:
         for number, problem in self._fold.faults.items():
@@ -273,16 +323,20 @@ class Journal(Generic[S]):
                     fresh = True  # the state was only as new as our last read: look, then decide anew
                     self._refresh()
                     continue
-                written = self._fill(ops, tx, sisters or {})
+                written = self._fill([op.to_json() for op in ops], tx, sisters or {})
                 if written is not None:
                     return written
                 fresh = True
                 self._pause(losses)
-        raise ConflictError(
+        raise self._always_late()
+
+    def _always_late(self) -> ConflictError:
+        return ConflictError(
             f"{self.prefix}: others were first {_MAX_LOSSES} times in a row; try again", prefix=self.prefix
         )
 
     def _decided(self, decide: Callable[[S], Sequence[Op]]) -> Sequence[Op]:
+        self._check_readable()
         for number, op in self._fold.skipped.items():
             raise FormatError(
                 f"{self._key(number)} has the operation {op!r}, which this release can skip but not write after; "
@@ -296,10 +350,10 @@ class Journal(Generic[S]):
             raise ConflictError(f"{self.prefix}: {error}", prefix=self.prefix) from None
         return ops
 
-    def _fill(self, ops: Sequence[Op], tx: str, sisters: Mapping[str, Head]) -> Entry | None:
+    def _fill(self, ops: Sequence[Mapping[str, Any]], tx: str, sisters: Mapping[str, Head]) -> Entry | None:
         """Fill the next slot; None if it is another's. The very same bytes are sent until the slot is taken."""
         number = self.head + 1
-        raw = self._encoded([op.to_json() for op in ops], tx, sisters)
+        raw = self._encoded(ops, tx, sisters)
         if self._create(number, raw, tx):
             self._take(raw)
         else:
@@ -338,7 +392,7 @@ class Journal(Generic[S]):
         """Refresh although a write of ours may stand unseen: a failure to read leaves it open."""
         for attempt in range(_PATIENCE):
             try:
-                self._refresh()
+                self._read_new()
             except StoreError:
                 self._pause(attempt)
             except ModelkeepError as error:
@@ -377,8 +431,10 @@ class Journal(Generic[S]):
                 except AccessError:
                     return None
                 self._refresh_surely(number, tx)
-            raw = self._get(number)
-            return raw is not None and parse(raw, number).tx == tx
+            try:
+                return parse(self._get(number) or b"", number).tx == tx
+            except DamagedError:
+                return False  # its loss was accepted, so nothing that it said stands
 
     def seal(self, number: int) -> None:
         """Accept the loss of a damaged entry: from here on the journal reads as if it had done nothing.
@@ -386,19 +442,20 @@ class Journal(Generic[S]):
         Raises:
             ConflictError: the entry is sound.
         """
+        tx = self._system.new_id()
         with self.lock:
-            with suppress(IntegrityError):
-                self._refresh()
-            if number not in self._fold.faults:
-                raise ConflictError(f"{self._key(number)} is sound; there is nothing to seal", key=self._key(number))
-            raw = self._get(number) or b""
-            tx = self._system.new_id()
-            slot = self.head + 1
-            line = self._encoded([{"op": "seal", "n": number, "digest": digest(raw)}], tx, {})
-            if self._create(slot, line, tx):
-                self._take(line)
-            else:
-                self.seal(number)
+            self._since.clear()
+            for losses in range(_MAX_LOSSES):
+                self._read_new()
+                if number not in self._fold.faults:
+                    raise ConflictError(
+                        f"{self._key(number)} is sound; there is nothing to seal", key=self._key(number)
+                    )
+                facts = {"op": "seal", "n": number, "digest": digest(self._get(number) or b"")}
+                if self._fill([facts], tx, {}):
+                    return
+                self._pause(losses)
+        raise self._always_late()
 
     # -- tiles and verification ------------------------------------------------------------------------------
 
@@ -423,7 +480,9 @@ class Journal(Generic[S]):
 
     def verify(self) -> list[Finding]:
         """Read every entry and tile and report what is wrong, the first bad entry first."""
-        raws = self._read_listed()
+        listed = tiles.listed_entries(self.store, self.prefix)
+        last = _last(listed)
+        raws = self._read_each(last)
         fold = self._start()
         for raw in raws:
             fold.take(raw or b"")
@@ -434,15 +493,25 @@ class Journal(Generic[S]):
             for n, problem in fold.faults.items()
         ]
         findings += [Finding(self._key(n), f"it is void: {rule}", "void") for n, rule in fold.void.items()]
+        findings += [Finding(self._key(n), "it lies far beyond the end", "stray") for n in sorted(listed) if n > last]
         sound = [raw or b"" for raw in raws]
         return findings + [Finding(key, wrong, "tile") for key, wrong in tiles.compare(self.store, self.prefix, sound)]
 
-    def _read_listed(self) -> list[bytes | None]:
-        """The bytes of every entry up to the last that a listing shows."""
-        last = max(tiles.listed_entries(self.store, self.prefix), default=0)
+    def _read_each(self, last: int) -> list[bytes | None]:
+        """The bytes of every entry from 1 to *last*, from its own object."""
         raws: list[bytes | None] = []
         for first in range(1, last + 1, _WINDOW):
             keys = [self._key(number) for number in range(first, min(first + _WINDOW, last + 1))]
             found = self.store.get_many(keys)
             raws.extend(found.get(key) for key in keys)
         return raws
+
+
+def _last(listed: Iterable[int]) -> int:
+    """The last entry of a journal by what a listing shows, not counting strays far beyond the others."""
+    last = 0
+    for number in sorted(listed):
+        if number - last > _LONGEST_GAP:
+            break
+        last = number
+    return last

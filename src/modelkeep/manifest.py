@@ -25,8 +25,8 @@ import orjson
 from modelkeep import zstd
 from modelkeep.digest import Buffer, join_digests, raw_digest
 from modelkeep.errors import InvalidError
-from modelkeep.values import from_json, to_json
-from modelkeep.version import FileFacts, Record, check_path, content_digest, is_count, is_pack
+from modelkeep.values import from_json, mapping_to_json, metrics_to_json
+from modelkeep.version import FileFacts, Record, check_paths, content_digest, is_count, is_pack
 
 MAGIC = b"MKMANIF1"
 _LENGTHS = struct.Struct("<III")
@@ -144,15 +144,14 @@ class Manifest:
 
 
 def _checked_head(head: Any) -> tuple[tuple[str, ...], list[tuple[str, int, int]]]:
-    packs, files = (
-        tuple(head["packs"]),
-        [(check_path(path), size, count) for path, size, count in head["files"]],
-    )
+    packs = tuple(head["packs"])
+    files = [(path, size, count) for path, size, count in head["files"]]
     if not all(map(is_pack, packs)) or not all(is_count(size) and is_count(count) for _, size, count in files):
         raise ManifestError("a pack id or a count is wrong")
     paths = [path for path, _, _ in files]
-    if paths != sorted(set(paths)):
-        raise ManifestError("its paths are not sorted, or one is there twice")
+    check_paths(paths)
+    if paths != sorted(paths):
+        raise ManifestError("its paths are not sorted")
     return packs, files
 
 
@@ -182,12 +181,24 @@ def _deal(listed: Sequence[tuple[str, int, int]], pieces: Sequence[Piece]) -> tu
 def _converter() -> Any:
     from cattrs import Converter  # 39 ms, so only where a record is read or written
 
-    return Converter()
+    converter = Converter()
+    for kind in (str, int):  # cattrs would turn whatever it finds into text
+        converter.register_structure_hook(kind, _exactly)
+    return converter
+
+
+def _exactly(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"a {type(value).__name__} where a {kind.__name__} belongs")
+    return value
 
 
 def encode_record(record: Record) -> bytes:
-    """The bytes of a record: JSON, with the words of `modelkeep.values` for what JSON cannot say."""
-    return orjson.dumps(to_json(_converter().unstructure(record), "record"))
+    """The bytes of a record: JSON; params and metrics use the words of `modelkeep.values` for what JSON cannot say."""
+    facts = _converter().unstructure(record)
+    facts["params"] = mapping_to_json(record.params, "params")
+    facts["metrics"] = metrics_to_json(record.metrics, "metrics")
+    return orjson.dumps(facts)
 
 
 def parse_record(raw: bytes) -> Record:
@@ -197,7 +208,9 @@ def parse_record(raw: bytes) -> Record:
         ManifestError: they are none.
     """
     try:
-        record: Record = _converter().structure(from_json(orjson.loads(raw)), Record)
+        facts = orjson.loads(raw)
+        facts.update(params=from_json(facts["params"]), metrics=from_json(facts["metrics"]))
+        record: Record = _converter().structure(facts, Record)
     except Exception as error:  # noqa: BLE001  cattrs raises groups of whatever the fields raise
         raise ManifestError(f"its record cannot be read: {error}") from None
     return record

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +56,8 @@ class Source:
         held: list[memoryview] = []
         room = PIECE
         for buffer in self.buffers():
-            view = memoryview(buffer).cast("B")
+            view = memoryview(buffer)
+            view = view.cast("B") if view.nbytes else memoryview(b"")  # a view of shape (0, 3) cannot be cast
             while view.nbytes:
                 held.append(view[:room])
                 room -= held[-1].nbytes
@@ -208,12 +210,21 @@ def read_manifest(store: Store, name: str, place: Place) -> tuple[Manifest, byte
     whole = place.offset + place.length <= WHOLE
     raw = store.get(key) if whole else store.get(key, (place.offset, place.length))
     try:
-        manifest = Manifest.parse(raw[place.offset : place.offset + place.length] if whole else raw)
+        manifest = _own_manifest(raw[place.offset : place.offset + place.length] if whole else raw, place)
     except ManifestError as error:
         raise IntegrityError(
             f"the manifest in {key} is damaged: {error}; bring the object back from a backup", key=key
         ) from None
     return manifest, raw if whole else None
+
+
+def _own_manifest(raw: bytes, place: Place) -> Manifest:
+    if len(raw) != place.length:
+        raise ManifestError(f"{place.length} bytes belong there and {len(raw)} are there")
+    manifest = Manifest.parse(raw)
+    if manifest.packs[-1:] != (place.pack,):
+        raise ManifestError("it is that of another pack")
+    return manifest
 
 
 @attrs.frozen
@@ -260,7 +271,7 @@ class PackFiles:
         for path, pieces in self.manifest.files:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
+            part = target.with_name(f".{uuid.uuid4().hex}.part")
             try:
                 with part.open("wb") as file:
                     for run in _runs(pieces):
@@ -300,7 +311,7 @@ class PackFiles:
             if stored.nbytes != piece.stored:
                 raise ValueError(f"{piece.stored} bytes belong there and {stored.nbytes} are there")  # noqa: TRY301
             plain: Buffer = stored if piece.codec == RAW else zstd.decompress(stored, piece.length)
-            if raw_digest(plain) != piece.digest:
+            if memoryview(plain).nbytes != piece.length or raw_digest(plain) != piece.digest:
                 raise ValueError("they are not the bytes that were written")  # noqa: TRY301
         except ValueError as error:
             raise IntegrityError(

@@ -12,7 +12,7 @@ from typing import BinaryIO, Self, cast
 from modelkeep.digest import Buffer
 from modelkeep.errors import SerializerError
 from modelkeep.packs import PIECE, Source, file_source
-from modelkeep.version import check_path
+from modelkeep.version import check_path, check_paths
 
 
 class SaveSink:
@@ -78,6 +78,7 @@ class SaveSink:
                     self.add(path, file)
         if not self._sources:
             raise SerializerError("the serializer wrote no files, so there is nothing to save")
+        check_paths(self._sources)
         return list(self._sources.values())
 
     def _take(self, source: Source) -> None:

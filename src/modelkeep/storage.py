@@ -25,7 +25,9 @@ from modelkeep.layout import (
     CATALOG,
     MARKER,
     POLICY,
+    catalog_key,
     data_prefix,
+    entry_key,
     journal_prefix,
     number_of,
     pack_key,
@@ -36,7 +38,7 @@ from modelkeep.packs import padding_faults
 from modelkeep.ref import decode_name
 from modelkeep.version import Place, identity_digest
 
-_HARMLESS = ("leftover",)
+_HARMLESS = ("leftover", "unlisted")
 
 
 @attrs.frozen
@@ -57,7 +59,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong; uploads that no entry names are harmless."""
+        """Whether nothing is wrong; uploads that no entry names, and a model that is not listed, are harmless."""
         return all(finding.kind in _HARMLESS for finding in self.findings)
 
 
@@ -97,6 +99,10 @@ class Storage:
             registry = self._home.id()
         except IntegrityError as error:
             return Report((Finding(MARKER, str(error), "damaged"),), 0, 0, 0)
+        except FormatError as error:
+            if not self._names():
+                raise
+            return Report((Finding(MARKER, str(error), "missing"),), 0, 0, 0)
         if registry is None:
             raise FormatError(f"{self._home.store.url} holds no registry yet; save a model first")
         return Report(tuple(self._findings(registry, count)), count.models, count.versions, count.bytes)
@@ -138,38 +144,63 @@ class Storage:
     def _findings(self, registry: str, count: _Count) -> Iterator[Finding]:
         for journal in self._journals(registry):
             yield from journal.verify()
+        announced = set(self._announced())
         for name in self._names():
             line = Line.open(self._home, name, registry)
             count.models += 1
             try:
-                line.read()
-                line.notes.refresh()
+                for journal in (line.releases, line.versions, line.notes):
+                    journal.refresh()
             except ModelkeepError:
-                continue  # its journals are reported already, and without them nothing more can be said
+                continue  # reported already, and without it nothing more can be said
             yield from _tails(line)
             yield from _Packs(line).findings(count)
             yield from _texts(line)
+            if line.versions.state.is_open and name not in announced:
+                yield Finding(catalog_key(name), "models() does not list the model: its marker is missing", "unlisted")
         for item in self._home.store.list(CATALOG):
-            try:
-                decode_name(item.key[len(CATALOG) :])
-            except InvalidNameError:
-                yield Finding(item.key, "it announces no name", "stray")
+            if item.size or _announced_name(item.key) is None:
+                yield Finding(item.key, "it is no marker of a model", "stray")
+
+    def _announced(self) -> Iterator[str]:
+        for item in self._home.store.list(CATALOG):
+            name = _announced_name(item.key)
+            if name is not None:
+                yield name
+
+
+def _announced_name(key: str) -> str | None:
+    with suppress(InvalidNameError):
+        return decode_name(key[len(CATALOG) :])
+    return None
 
 
 def _tails(line: Line) -> Iterator[Finding]:
-    """Entries carry the heads of their sisters, so a tail that was cut off shows."""
+    """Entries carry the heads of their sisters, so a tail that was cut off shows; each lost entry is named once."""
     journals: dict[str, Journal[Any]] = {"versions": line.versions, "releases": line.releases, "notes": line.notes}
-    digests = {name: {0: "", **_digests(journal)} for name, journal in journals.items()}
+    digests = {name: _digests(journal) for name, journal in journals.items()}
+    if not line.versions.head and (line.releases.head or line.notes.head):
+        yield Finding(
+            entry_key(line.versions.prefix, 1), "it is missing although other journals have entries", "missing"
+        )
+    lost: dict[str, str] = {}
     for name, journal in journals.items():
         for entry, _, _ in journal.replay():
             for sister, head in entry.seen.items():
                 match head:
                     case [int(number), str(seen)] if sister in digests and digests[sister].get(number) != seen:
-                        yield Finding(
-                            journal_prefix(line.name, sister),
-                            f"it should have the entry {number} that {name} entry {entry.number} has seen",
-                            "tail",
+                        if number in journals[sister].sealed:
+                            continue
+                        if number > journals[sister].head:  # it may have come since that journal was read
+                            journals[sister].refresh()
+                            digests[sister] = _digests(journals[sister])
+                            if digests[sister].get(number) == seen:
+                                continue
+                        key = entry_key(journal_prefix(line.name, sister), number)
+                        lost.setdefault(
+                            key, f"entry {entry.number} of {name} has seen it, and it is not as it was seen"
                         )
+    yield from (Finding(key, problem, "tail") for key, problem in lost.items())
 
 
 def _digests(journal: Journal[Any]) -> dict[int, str]:

@@ -39,12 +39,17 @@ def find_actor() -> str:
     """Who is at work: ``MODELKEEP_ACTOR``, else the e-mail address that Git knows, else ``user@host``."""
     named = os.environ.get("MODELKEEP_ACTOR", "").strip() or _git_email()
     if named:
-        return named[:200]
+        return _text(named)
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = "unknown"
-    return f"{user}@{socket.gethostname()}"[:200]
+    return _text(f"{user}@{socket.gethostname()}")
+
+
+def _text(name: str) -> str:
+    # the environment may hold bytes that are no text
+    return name[:200].encode(errors="replace").decode()
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +90,7 @@ def format_time(moment: datetime) -> str:
         '2026-03-01T12:00:00.000000Z'
     """
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{aware.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def parse_time(text: str) -> datetime:

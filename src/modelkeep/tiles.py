@@ -6,7 +6,7 @@ reads them. A missing tile proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 import attrs
@@ -17,7 +17,10 @@ from modelkeep.layout import FAN_OUT, entry_key, number_of, tile_key, tiles_pref
 from modelkeep.stores.port import MAX_VALUE, Store
 
 _MAX_TILE = 1 << 30  # bytes, uncompressed: what a reader is willing to unpack
-_SPAN = {1: FAN_OUT, 2: FAN_OUT * FAN_OUT}  # entries in a tile of each level
+SPAN = {0: FAN_OUT, 1: FAN_OUT, 2: FAN_OUT * FAN_OUT}  # entries in a tile of each level; level 0 is no tile
+_LONGEST_GAP = 2 * SPAN[2]  # entries that may lie between two tiles
+
+Tile = tuple[int, int]  # level and index
 
 
 @attrs.frozen
@@ -26,66 +29,62 @@ class Plan:
 
     Args:
         prefix: what the journal's keys begin with.
-        parts: (level, index) of each tile, in order; a level of 0 stands for a hundred entries without a tile.
+        parts: the tiles, in order; a level of 0 stands for a hundred entries without one.
         covered: how many entries they cover.
     """
 
     prefix: str
-    parts: tuple[tuple[int, int], ...]
+    parts: tuple[Tile, ...]
     covered: int
 
     def keys(self) -> list[str]:
         """The keys to read, all at once."""
-        return [key for part in self.parts for key in self._keys_of(part)]
+        return [key for part in self.parts for key in self.keys_of(part)]
 
-    def _keys_of(self, part: tuple[int, int]) -> list[str]:
+    def keys_of(self, part: Tile) -> list[str]:
+        """The keys to read for one part."""
         level, index = part
         if level:
             return [tile_key(self.prefix, level, index)]
         first = index * FAN_OUT + 1
         return [entry_key(self.prefix, number) for number in range(first, first + FAN_OUT)]
 
-    def entries(self, found: Mapping[str, bytes], store: Store) -> Iterator[bytes]:
-        """The bytes of the entries, from what was read; an unsound tile is replaced by its entries."""
+    def tile_with(self, number: int) -> Tile | None:
+        """The tile that covers an entry; None if it is read by itself."""
         for level, index in self.parts:
-            keys = self._keys_of((level, index))
-            if level:
-                raws = split(found.get(keys[0]), _SPAN[level])
-                if raws is not None:
-                    yield from raws
-                    continue
-                first = index * _SPAN[level] + 1
-                keys = [entry_key(self.prefix, number) for number in range(first, first + _SPAN[level])]
-                found = {**found, **store.get_many(keys)}
-            for key in keys:
-                if key not in found:
-                    return
-                yield found[key]
+            if level and index * SPAN[level] < number <= (index + 1) * SPAN[level]:
+                return level, index
+        return None
 
 
-def plan(store: Store, prefix: str) -> Plan:
+def plan(store: Store, prefix: str) -> tuple[Tile, ...]:
     """Find out by one listing which tiles there are."""
-    listed: dict[int, set[int]] = {1: set(), 2: set()}
     beginning = tiles_prefix(prefix)
-    for item in store.list(beginning):
-        tile = _tile_of(item.key, beginning)
-        if tile is not None:
-            listed[tile[0]].add(tile[1])
-    parts: list[tuple[int, int]] = []
-    last = max([(i + 1) * _SPAN[level] for level in _SPAN for i in listed[level]], default=0)
+    found = (_tile_of(item.key, beginning) for item in store.list(beginning))
+    return tuple(tile for tile in found if tile is not None)
+
+
+def cover(prefix: str, tiles: Collection[Tile]) -> Plan:
+    """Cover the beginning of a journal with as few tiles as can be; a hundred without one is read entry by entry.
+
+    A tile far beyond the others is a stray and covers nothing.
+    """
+    ends = sorted((index + 1) * SPAN[level] for level, index in tiles)
+    last = 0
+    for end in ends:
+        if end - last <= _LONGEST_GAP:
+            last = end
+    parts: list[Tile] = []
     covered = 0
     while covered < last:
-        if covered % _SPAN[2] == 0 and covered // _SPAN[2] in listed[2]:
-            level = 2
-        else:
-            level = 1 if covered // FAN_OUT in listed[1] else 0
-        span = _SPAN[max(level, 1)]
-        parts.append((level, covered // span))
-        covered += span
+        level = 2 if covered % SPAN[2] == 0 and (2, covered // SPAN[2]) in tiles else 1
+        part = (level, covered // SPAN[level])
+        parts.append(part if part in tiles else (0, covered // FAN_OUT))
+        covered += SPAN[level]
     return Plan(prefix, tuple(parts), covered)
 
 
-def _tile_of(key: str, beginning: str) -> tuple[int, int] | None:
+def _tile_of(key: str, beginning: str) -> Tile | None:
     """Level and index of the tile under *key*."""
     level, index = key[len(beginning) :][:2], number_of(key)
     return (int(level[0]), index) if level in ("1/", "2/") and index is not None else None
@@ -115,7 +114,7 @@ def write(store: Store, prefix: str, index: int, raws: Sequence[bytes]) -> None:
         return
     below = [tile_key(prefix, 1, i) for i in range(index + 1 - FAN_OUT, index + 1)]
     found = store.get_many(below)
-    if len(found) == len(below):
+    if all(split(found.get(key), FAN_OUT) for key in below):  # a bad one would stay for ever
         _put(store, tile_key(prefix, 2, index // FAN_OUT), b"".join(found[key] for key in below))
 
 
@@ -127,11 +126,8 @@ def _put(store: Store, key: str, packed: bytes) -> None:
 
 def listed_entries(store: Store, prefix: str) -> set[int]:
     """The numbers of the entries that a listing shows."""
-    return {
-        number
-        for item in store.list(f"{prefix}0")
-        if item.key.endswith(".json") and (number := number_of(item.key)) is not None
-    }
+    found = (number_of(item.key) for item in store.list(f"{prefix}0") if item.key.endswith(".json"))
+    return {number for number in found if number}
 
 
 def compare(store: Store, prefix: str, raws: Sequence[bytes]) -> Iterator[tuple[str, str]]:
@@ -142,7 +138,7 @@ def compare(store: Store, prefix: str, raws: Sequence[bytes]) -> Iterator[tuple[
         if tile is None:
             yield item.key, "it is no tile"
             continue
-        index, span = tile[1], _SPAN[tile[0]]
+        index, span = tile[1], SPAN[tile[0]]
         try:
             held = split(store.get(item.key), span)
         except StoreError as error:

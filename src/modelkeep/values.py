@@ -56,10 +56,10 @@ def _encode(value: Any, key: str, depth: int) -> Json:  # noqa: PLR0911, C901  a
     if isinstance(value, Mapping):
         return {_name(k, key): _encode(part, f"{key}.{k}", depth - 1) for k, part in value.items()}
     if isinstance(value, (datetime, date)):
-        return {"$time": value.isoformat()}
+        return {"$time": _moment(value, key)}
     if isinstance(value, PurePath):
         return _text(str(value), key)
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 and value.dtype.kind not in "mMO":
         plain = value.item()
         if type(plain).__module__ != "numpy":
             return _encode(plain, key, depth - 1)
@@ -68,6 +68,19 @@ def _encode(value: Any, key: str, depth: int) -> Json:  # noqa: PLR0911, C901  a
         "text, dates, or lists and dicts of these",
         key=key,
     )
+
+
+def _moment(value: date, key: str) -> str:
+    text = value.isoformat()
+    try:
+        kept = _time(text) == value
+    except ValueError:
+        kept = False
+    if not kept:
+        raise InvalidValueError(
+            f"{key} is {value!r}, which a record cannot keep to the microsecond; give text", key=key
+        )
+    return text
 
 
 def _word(value: float) -> str:
@@ -103,7 +116,10 @@ def from_json(value: Json) -> Any:
     if len(value) == 1:
         ((name, part),) = value.items()
         if name in _WORDS:
-            return _WORDS[name](part)
+            try:
+                return _WORDS[name](part)
+            except (TypeError, ValueError):  # nobody's word: it stays what it is
+                return value
     return {(name[1:] if name.startswith("$$") else name): from_json(part) for name, part in value.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -17,6 +18,11 @@ _MAX = 1 << 53  # what JSON readers in any language keep exactly
 def is_pack(value: object) -> bool:
     """Whether *value* is the id of a pack: ``<transaction>-<n>``; anything else never becomes a key."""
     return isinstance(value, str) and _PACK.fullmatch(value) is not None
+
+
+def transaction_of(pack: str) -> str:
+    """The transaction that wrote a pack."""
+    return pack.partition("-")[0]
 
 
 def is_count(value: object) -> bool:
@@ -43,7 +49,7 @@ class Place:
             pack, offset, length = value
             if is_pack(pack) and is_count(offset) and is_count(length):
                 return cls(pack, offset, length)
-        raise ValueError(f"{value!r} is no place; a place is [pack, offset, length]")
+        raise ValueError("a place is [pack, offset, length]")
 
     def to_json(self) -> list[str | int]:
         """The form in entries."""
@@ -60,13 +66,32 @@ def check_path(path: str) -> str:
         >>> check_path("weights/model.safetensors")
         'weights/model.safetensors'
     """
-    parts = path.split("/")
+    parts = path.split("/") if isinstance(path, str) else [""]
     if any(part in ("", ".", "..") for part in parts) or re.search(r"[\x00-\x1f\x7f\\:]", path):
         raise InvalidValueError(
             f"file path {path!r} must be relative, with '/' between names and none of . .. : \\ or control characters",
             path=path,
         )
     return path
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Whether files of these paths can lie in one folder together.
+
+    Raises:
+        InvalidValueError: one cannot be a path, is there twice, or is a folder of another.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        if check_path(path) in seen:
+            raise InvalidValueError(f"file path {path!r} is there twice", path=path)
+        seen.add(path)
+    for path in seen:
+        parent = path.rpartition("/")[0]
+        while parent:
+            if parent in seen:
+                raise InvalidValueError(f"file path {parent!r} is also the folder of {path!r}", path=parent)
+            parent = parent.rpartition("/")[0]
 
 
 @attrs.frozen

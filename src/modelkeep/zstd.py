@@ -10,6 +10,7 @@ else:
     from backports import zstd as _zstd
 
 LEVEL = 3
+_MAX_FRAMES = 1000  # the widest tile has 100; each costs a copy of what is behind it
 
 
 class Error(ValueError):
@@ -32,7 +33,7 @@ def decompress(data: bytes | bytearray | memoryview, limit: int) -> bytes:
         b'ab'
     """
     parts: list[bytes] = []
-    while True:
+    for _ in range(_MAX_FRAMES):
         unpacker = _zstd.ZstdDecompressor()
         try:
             parts.append(unpacker.decompress(data, max_length=limit + 1))
@@ -44,3 +45,4 @@ def decompress(data: bytes | bytearray | memoryview, limit: int) -> bytes:
         data = unpacker.unused_data
         if not data:
             return parts[0] if len(parts) == 1 else b"".join(parts)
+    raise Error(f"more than {_MAX_FRAMES} frames")

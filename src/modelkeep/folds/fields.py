@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shown  # short, and safe however deep a value is nested
 from typing import Any
 
 from modelkeep.digest import is_digest
@@ -13,7 +14,7 @@ from modelkeep.version import Place, is_count, is_pack
 def number(value: Any) -> int:
     """A version number, from 1 on."""
     if not is_count(value) or value < 1:
-        raise ValueError(f"{value!r} is no version number")
+        raise ValueError(f"{shown(value)} is no version number")
     return int(value)
 
 
@@ -25,21 +26,21 @@ def maybe_number(value: Any) -> int | None:
 def numbers(value: Any) -> tuple[int, ...]:
     """A list of version numbers."""
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{value!r} is no list of version numbers")  # noqa: TRY004  one error for every fault
+        raise ValueError(f"{shown(value)} is no list of version numbers")  # noqa: TRY004  one error for every fault
     return tuple(number(part) for part in value)
 
 
 def count(value: Any) -> int:
     """A whole number from 0 on."""
     if not is_count(value):
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{shown(value)} is no count")
     return int(value)
 
 
 def digest(value: Any) -> str:
     """The text of a digest."""
     if not is_digest(value):
-        raise ValueError(f"{value!r} is no digest")
+        raise ValueError(f"{shown(value)} is no digest")
     return str(value)
 
 
@@ -51,14 +52,14 @@ def maybe_digest(value: Any) -> str | None:
 def text(value: Any) -> str:
     """A text."""
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")  # noqa: TRY004  one error for every fault
+        raise ValueError(f"{shown(value)} is no text")  # noqa: TRY004  one error for every fault
     return value
 
 
 def maybe_label(value: Any) -> str | None:
     """A semantic version, or None."""
     try:
-        return None if value is None else str(Label.parse(value))
+        return None if value is None else str(Label.parse(text(value)))
     except InvalidError as error:
         raise ValueError(str(error)) from None
 
@@ -74,7 +75,7 @@ def label(value: Any) -> str:
 def alias(value: Any) -> str:
     """The name of an alias."""
     try:
-        return check_alias(value)
+        return check_alias(text(value))
     except InvalidError as error:
         raise ValueError(str(error)) from None
 
@@ -82,7 +83,7 @@ def alias(value: Any) -> str:
 def packs(value: Any) -> tuple[str, ...]:
     """A list of pack ids."""
     if not isinstance(value, (list, tuple)) or not all(map(is_pack, value)):
-        raise ValueError(f"{value!r} is no list of packs")
+        raise ValueError(f"{shown(value)} is no list of packs")
     return tuple(value)
 
 
@@ -94,12 +95,12 @@ def place(value: Any) -> Place:
 def maybe_object(value: Any) -> dict[str, Any] | None:
     """A JSON object, or None."""
     if value is not None and not isinstance(value, dict):
-        raise ValueError(f"{value!r} is no object")
+        raise ValueError(f"{shown(value)} is no object")
     return value
 
 
 def move(value: Any) -> str:
     """How an alias moves."""
     if value not in ("promote", "rollback"):
-        raise ValueError(f"{value!r} is neither promote nor rollback")
+        raise ValueError(f"{shown(value)} is neither promote nor rollback")
     return str(value)

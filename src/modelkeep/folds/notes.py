@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as shown  # short, and safe however deep a value is nested
 from typing import Any, ClassVar
 
 import attrs
@@ -52,7 +53,7 @@ class Notes:
 
 def _title(value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or len(value) > MAX_TITLE):
-        raise ValueError(f"{value!r} is no title of at most {MAX_TITLE} characters")
+        raise ValueError(f"{shown(value)} is no title of at most {MAX_TITLE} characters")
     return value
 
 
@@ -60,13 +61,13 @@ def _tags(value: Any) -> dict[str, str | None]:
     if not isinstance(value, dict) or not all(
         0 < len(k) <= MAX_TAG and (v is None or (isinstance(v, str) and len(v) <= MAX_TAG)) for k, v in value.items()
     ):
-        raise ValueError(f"{value!r} are no tags")
+        raise ValueError(f"{shown(value)} are no tags")
     return value
 
 
 def _metrics(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{value!r} are no metrics")  # noqa: TRY004  one error for every fault
+        raise ValueError(f"{shown(value)} are no metrics")  # noqa: TRY004  one error for every fault
     return value
 
 

@@ -11,9 +11,9 @@ from modelkeep.entry import Entry
 from modelkeep.folds import fields
 from modelkeep.folds.rules import IllegalError, Op, require, rules_of
 from modelkeep.ref import Label
-from modelkeep.version import Place
+from modelkeep.version import Place, transaction_of
 
-MAX_PACKS = 32  # packs that one version may need; beyond, a save rewrites the least shared ones
+MAX_SHARED = 32  # packs of other saves that one version may need; beyond, a save writes the least shared ones anew
 
 
 @attrs.define
@@ -113,8 +113,10 @@ def check_packs(
 def _check_layout(at: Place, packs: tuple[str, ...]) -> None:
     if at.pack not in packs:
         raise IllegalError("the pack of the manifest is not among the packs")
-    if len(packs) > MAX_PACKS:
-        raise IllegalError(f"{len(packs)} packs are more than {MAX_PACKS}")
+    if len(packs) > MAX_SHARED:  # its own may be as many as it takes
+        shared = sum(transaction_of(pack) != transaction_of(at.pack) for pack in packs)
+        if shared > MAX_SHARED:
+            raise IllegalError(f"{shared} packs of other saves are more than {MAX_SHARED}")
 
 
 @attrs.frozen
@@ -260,6 +262,8 @@ class Condemn(Op):
 
     def check(self, state: Versions) -> None:
         """See `Op.check`."""
+        for number in self.purged:
+            require(number in state.lines, f"there is no version {number}")
         check_packs(state, condemned=self.packs, purged=self.purged)
 
     def apply(self, state: Versions, entry: Entry) -> None:

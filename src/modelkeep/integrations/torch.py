@@ -9,7 +9,6 @@ import io
 import pickle
 from typing import Any
 
-
 from modelkeep.errors import SerializerError
 from modelkeep.integrations.tree import TreeSerializer
 from modelkeep.serializers.port import Files, PlainSerializer, Sink

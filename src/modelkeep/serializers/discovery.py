@@ -52,7 +52,7 @@ def _claiming(name: str) -> Installed | None:
     if len(claims) > 1 and not ours:
         names = " and ".join(one.distribution for one in claims)
         raise SerializerError(f"{names} both claim {name!r}; uninstall one of them", name=name)
-    return (ours or claims or [None])[0]
+    return next(iter(ours or claims), None)
 
 
 def by_name(name: str) -> Serializer:

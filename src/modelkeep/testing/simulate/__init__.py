@@ -52,7 +52,7 @@ def _small_tiles() -> Iterator[None]:
     with (
         mock.patch("modelkeep.journal.FAN_OUT", 3),
         mock.patch("modelkeep.tiles.FAN_OUT", 3),
-        mock.patch("modelkeep.tiles._SPAN", {1: 3, 2: 9}),
+        mock.patch("modelkeep.tiles.SPAN", {0: 3, 1: 3, 2: 9}),
         mock.patch("modelkeep.journal._FIRST_WINDOW", 2),
         mock.patch("modelkeep.journal._WINDOW", 3),
     ):

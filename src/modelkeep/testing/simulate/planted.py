@@ -169,12 +169,11 @@ def _tile_miss_is_head(self: Any) -> None:
     from modelkeep import tiles
 
     self._fold, self._untiled = self._start(), []
-    plan = tiles.plan(self.store, self.prefix)
+    plan = tiles.cover(self.prefix, tiles.plan(self.store, self.prefix))
     if not plan.covered:
         _read_cold(self)
         return
-    for raw in plan.entries(self.store.get_many(plan.keys()), self.store):
-        self._fold.take(raw)
+    self._take_parts(plan, self.store.get_many(plan.keys()))
     self._cold = False
 
 
