@@ -91,7 +91,7 @@ class Fold(Generic[S]):
         match facts:
             case {"op": "cancel", "tx": tx}:
                 self.cancelled.add(tx)
-            case {"op": "seal", "n": int(sealed)}:
+            case {"op": "seal", "n": int(sealed)} if not isinstance(sealed, bool):
                 if self.faults.pop(sealed, None) is not None:
                     self.sealed.add(sealed)
             case {"op": "seal"}:

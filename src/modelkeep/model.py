@@ -104,6 +104,13 @@ class RegisteredModel:
         line.read()
         return line
 
+    def _known(self) -> Line:
+        """The line, read at least once: a model that was there once is there for ever."""
+        line = self._line
+        if not line.versions.head:
+            line.read()
+        return line
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     def version(self, number: int) -> ModelVersion:
@@ -209,7 +216,8 @@ class RegisteredModel:
             StaleError: somebody moved the alias meanwhile.
         """
         check_alias(alias)
-        line = self._read()
+        line = self._known()
+        line.releases.refresh()
         before = line.releases.state.holder(alias)
         if before is None:
             raise UnknownAliasError(
@@ -233,8 +241,10 @@ class RegisteredModel:
             said = digest(reason.encode()) if reason is not None else None
             return [releases.SetAlias(alias, to.number, to.identity, to.at, "rollback", said)]
 
-        entry = line.append("releases", decide, text=reason)
-        return ModelVersion(line, entry.ops[0]["number"])
+        number = line.append("releases", decide, text=reason).ops[0]["number"]
+        if number not in line.versions.state.lines:
+            line.versions.refresh()
+        return ModelVersion(line, number)
 
     def unset(self, alias: str, *, reason: str | None = None) -> None:
         """Take *alias* away, and with it what rollback would go back to. One write when warm.
@@ -249,7 +259,7 @@ class RegisteredModel:
                 raise UnknownAliasError(f"{self.name}@{alias} is not set", name=self.name, alias=alias)
             return [releases.Unalias(alias, digest(reason.encode()) if reason is not None else None)]
 
-        self._read().append("releases", decide, text=reason)
+        self._known().append("releases", decide, text=reason)
 
     def set_title(self, title: str | None) -> None:
         """Set the title that people see; None takes it away. The name stays for ever. One write when warm.
@@ -261,15 +271,15 @@ class RegisteredModel:
             raise InvalidValueError(
                 f"the title has {len(title)} characters, and {notes.MAX_TITLE} are allowed", length=len(title)
             )
-        self._read().append("notes", lambda _: [notes.Title(title)])
+        self._known().append("notes", lambda _: [notes.Title(title)])
 
     def describe(self, text: str) -> None:
         """Set the description of the model as a whole. Two writes."""
         said = digest(text.encode())
-        self._read().append("notes", lambda _: [notes.Describe(said)], text=text)
+        self._known().append("notes", lambda _: [notes.Describe(said)], text=text)
 
     def close(self) -> None:
-        """Take no more saves and leave the listing; what stands under an alias still loads. One write when warm.
+        """Take no more saves and leave the listing; what stands under an alias still loads. One write and one delete.
 
         Raises:
             ClosedError: it is closed already.
@@ -280,7 +290,7 @@ class RegisteredModel:
                 raise ClosedError(f"{self.name!r} is closed already", name=self.name)
             return [versions.Close()]
 
-        line = self._read()
+        line = self._known()
         line.append("versions", decide)
         with suppress(StoreError):  # a listing only
             line.home.store.delete([catalog_key(self.name)])
@@ -297,7 +307,7 @@ class RegisteredModel:
                 raise ConflictError(f"{self.name!r} is open", name=self.name)
             return [versions.Open(line.home.prepare())]
 
-        line = self._read()
+        line = self._known()
         line.append("versions", decide)
         line.announce()
 

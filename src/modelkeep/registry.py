@@ -135,7 +135,8 @@ class Registry:
                 if it is such an object; None: none.
             label: a semantic version such as ``1.3.0``.
             bump: instead, the part of the highest label ever used to raise; the first is 1.0.0.
-            reuse: give back the newest version with the same files, parameters and metrics, if there is one.
+            reuse: give back the newest version with the same files, parameters and metrics, if there is one; not
+                where these facts are over 16 KiB. Reads the files once more.
             serializer: the name of a serializer; without it the one that claims the object.
 
         Raises:
