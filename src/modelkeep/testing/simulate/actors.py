@@ -271,7 +271,13 @@ class Play:
 
 def check_end(world: World, oracle: Oracle, plays: list[Play]) -> None:
     """At the end: every acknowledged version loads bit for bit, no refused one is there, and all verifies."""
-    registry = Registry(world.objects)
+    try:
+        _check_end(Registry(world.objects), oracle, plays)
+    except ModelkeepError as error:
+        raise Violation(f"at the end: {type(error).__name__}: {error}") from None
+
+
+def _check_end(registry: Registry, oracle: Oracle, plays: list[Play]) -> None:
     for play in plays:
         for name, payload in play.acknowledged:
             require(payload in oracle.model(name).payloads.values(), f"acknowledged, and not there: {payload}")

@@ -66,7 +66,7 @@ _decided, _read_cold = journal.Journal._decided, journal.Journal._read_cold
 def _fill_without_scan(self: Any, ops: Any, tx: str, sisters: Any) -> Any:
     head = self.head
     number = head + 1
-    if self._create(number, self._encoded([op.to_json() for op in ops], tx, sisters), tx):
+    if self._create(number, self._encoded(ops, tx, sisters), tx):
         self._refresh()
         return self._since.get(tx)
     self._refresh_surely(number, tx)

@@ -19,9 +19,9 @@ from modelkeep.system import System
 
 _EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 _FAULTS = 0.06  # share of storage calls that go wrong
-_OUTAGES = 0.2  # share of unanswered writes after which an actor's next writes go unanswered too
+_OUTAGES = 0.4  # share of unanswered writes after which an actor's next writes go unanswered too
 _OUTAGE = 6  # writes; more than the library tries
-_UNANSWERED = ("lost request", "lost reply", "late")
+_UNANSWERED = ("lost request", "lost reply", "late", "late")
 _MAX_STEPS = 20_000  # storage calls of one schedule; more means that an actor never ends
 
 Effect = Callable[[], Any]
