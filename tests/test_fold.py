@@ -38,7 +38,7 @@ class Tale:
     """A journal told operation by operation."""
 
     def __init__(self, rules: Rules[Any]) -> None:
-        self.fold: Fold[Any] = Fold(rules, genesis(REGISTRY, PREFIX))
+        self.fold: Fold[Any] = Fold(rules, (0, genesis(REGISTRY, PREFIX)))
 
     @property
     def state(self) -> Any:
@@ -149,7 +149,7 @@ def test_an_altered_entry_is_damage_and_signing_it_anew_breaks_the_chain_behind_
 def test_entry_1_of_another_journal_is_damage() -> None:
     tale = Tale(policy.RULES)
     raw = tale.raw({"op": "policy", "text": ""})
-    elsewhere: Fold[Any] = Fold(policy.RULES, genesis(REGISTRY, "models/other/versions/"))
+    elsewhere: Fold[Any] = Fold(policy.RULES, (0, genesis(REGISTRY, "models/other/versions/")))
     elsewhere.take(raw)
     assert "does not follow entry 0" in elsewhere.faults[1]
 
@@ -322,7 +322,7 @@ def test_after_a_seal_the_chain_is_checked_again(made: Tale) -> None:
     made.fold.take(b"junk")
     made.tell({"op": "seal", "n": 3})
     raw = made.raw(a_create(4))
-    made.fold.digest = digest(b"another")
+    made.fold.seen = (made.fold.head, digest(b"another"))
     assert made.fold.take(raw) is None
     assert "does not follow entry 4" in made.fold.faults[5]
 

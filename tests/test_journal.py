@@ -644,7 +644,7 @@ def test_the_state_is_the_same_read_cold_warm_with_tiles_and_without(
         if number in (1, half):
             warm.refresh()
     warm.refresh()
-    folded: Fold[Policy] = Fold(policy.RULES, genesis(REGISTRY, PREFIX))
+    folded: Fold[Policy] = Fold(policy.RULES, (0, genesis(REGISTRY, PREFIX)))
     for raw in raws:
         folded.take(raw)
     for store in (tiled, bare):
@@ -701,7 +701,7 @@ def test_an_unsound_tile_is_read_around_and_reported(how: str, count: int) -> No
     overwrite(store, where, SPOIL[how](store.get(where)))
     journal = opened(store)
     journal.refresh()
-    sound: Fold[Policy] = Fold(policy.RULES, genesis(REGISTRY, PREFIX))
+    sound: Fold[Policy] = Fold(policy.RULES, (0, genesis(REGISTRY, PREFIX)))
     for number in range(1, count + 1):
         sound.take(store.get(key(number)))
     assert facts_of(journal) == sound

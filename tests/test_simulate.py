@@ -33,7 +33,8 @@ def test_a_seed_replays_its_schedule() -> None:
 def test_a_planted_fault_is_caught_and_its_seed_replays_it(planted: Planted) -> None:
     caught = hunt(planted, ENOUGH)
     assert caught is not None, f"{planted.name} was not caught in {ENOUGH} schedules"
-    assert "Error:" not in str(caught.violation).split(" met ")[0], "the plant itself broke down"
+    broke_down = ("AttributeError", "TypeError", "NameError")
+    assert not any(name in str(caught.violation) for name in broke_down), "the plant itself broke down"
     assert run(caught.seed, planted.plant, overwrites=planted.overwrites) == caught
     assert run(caught.seed).violation is None, "without the fault the same schedule is sound"
 

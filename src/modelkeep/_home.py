@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from modelkeep.errors import (
     ObjectExistsError,
     StoreError,
 )
+from modelkeep.forks import renew_after_fork
 from modelkeep.layout import MARKER
 from modelkeep.stores.port import Store
 from modelkeep.system import System, format_time
@@ -29,7 +30,7 @@ _WARN = timedelta(minutes=5)
 _REFUSE = timedelta(days=1)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Home:
     """A store that holds, or will hold, a registry.
 
@@ -45,6 +46,13 @@ class Home:
     _ready: bool = attrs.field(default=False, init=False)
     _clock_checked: bool = attrs.field(default=False, init=False)
     _clock_fault: str | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`."""
+        self.lock = threading.RLock()
 
     def id(self) -> str | None:
         """The registry's id; None if there is no registry here yet. One GET, once.
@@ -96,10 +104,13 @@ class Home:
         with self.lock:
             if self._clock_checked:
                 return
-            self._clock_checked = True
-            written = next((item for item in self.store.list(key) if item.key == key), None)
+            try:
+                written = next((item for item in self.store.list(key) if item.key == key), None)
+            except StoreError:
+                return  # the next write looks again
             if written is None:
                 return
+            self._clock_checked = True
             here = self.system.now()
             apart = abs(here - written.modified)
             message = (
@@ -113,7 +124,9 @@ class Home:
                     self._clock_fault = None
                     raise ClockError(message, here=format_time(here), store=format_time(written.modified))
             if apart > _WARN:
-                warnings.warn(message, stacklevel=2)
+                # where warnings are errors, one must not make a write that stands look refused
+                with suppress(Warning) if committed else nullcontext():
+                    warnings.warn(message, stacklevel=2)
 
     def _create(self) -> str:
         facts = {"format": FORMAT, "id": self.system.new_id(), "created": self.system.timestamp()}

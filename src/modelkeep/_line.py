@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import attrs
 
@@ -29,6 +29,7 @@ from modelkeep.folds import versions as made
 from modelkeep.folds.rules import Op
 from modelkeep.journal import Journal
 from modelkeep.layout import catalog_key, entry_key, journal_prefix, text_key
+from modelkeep.values import check_text
 
 JournalName = Literal["versions", "releases", "notes"]
 _RULES: dict[JournalName, Any] = {
@@ -36,6 +37,21 @@ _RULES: dict[JournalName, Any] = {
     "releases": used.RULES,
     "notes": said.RULES,
 }
+
+
+@overload
+def text_digest(text: str) -> str: ...
+@overload
+def text_digest(text: None) -> None: ...
+@overload
+def text_digest(text: str | None) -> str | None: ...
+def text_digest(text: str | None) -> str | None:
+    """The digest by which an entry refers to a text in `texts/`; None for none.
+
+    Raises:
+        InvalidValueError: it is no text.
+    """
+    return None if text is None else digest(check_text(text, "the text").encode())
 
 
 @attrs.frozen
@@ -149,6 +165,7 @@ class Line:
             tx: the transaction; without it a new one.
             text: goes to `texts/` under the transaction, before the entry that names its digest.
         """
+        text_digest(text)
         self.home.prepare()
         transaction = tx or self.home.system.new_id()
         if text is not None:

@@ -20,8 +20,8 @@ from modelkeep.errors import (
 from modelkeep.folds import versions
 from modelkeep.folds.rules import Op
 from modelkeep.layout import pack_key
-from modelkeep.manifest import encode_record
-from modelkeep.packs import Source, Written, content_of, write_packs
+from modelkeep.manifest import encode_record, parse_record
+from modelkeep.packs import Source, Written, content_of, read_manifest, write_packs
 from modelkeep.values import Json, mapping_to_json, metrics_to_json
 from modelkeep.version import Record, identity_digest
 
@@ -65,21 +65,19 @@ def publish(line: Line, draft: Draft) -> int:
     transaction = line.home.system.new_id()
     record = encode_record(draft.record)
     ids = (f"{transaction}-{n}" for n in range(1, 1_000_000))
-    if not line.versions.head:
-        line.announce()
     return _commit(line, draft, registry, transaction, record, ids)
 
 
 def _check_early(line: Line, draft: Draft) -> None:
     """Refuse before any byte is sent what would be refused after; by the newest state, not one of some time ago."""
-    if not line.versions.is_cold:
-        try:
-            _check(line.versions.state, line.name, draft)
-        except ModelkeepError:
-            line.versions.refresh()
-    else:
+    try:
+        known = line.versions.head > 0 and not line.versions.is_cold
+        _check(line.versions.state, line.name, draft)
+    except ModelkeepError:
+        known = False
+    if not known:
         line.versions.refresh()
-    _check(line.versions.state, line.name, draft)
+        _check(line.versions.state, line.name, draft)
 
 
 def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: bytes, ids: Iterator[str]) -> int:
@@ -88,6 +86,9 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
         packs = written.manifest.packs
         try:
             line.home.check_clock(pack_key(line.name, packs[-1]), committed=False)
+            if not line.versions.head:
+                _check_early(line, draft)
+                line.announce()  # as late as can be: a save that was refused should not list a model
             operations = _Operations.of(line.name, draft, written, registry)  # 2 pure
             entry = line.append("versions", operations, tx=transaction)  # 3 the only moment that matters
         except _CondemnedError:
@@ -117,7 +118,9 @@ class _Operations:
 
     @classmethod
     def of(cls, name: str, draft: Draft, written: Written, registry: str) -> _Operations:
-        return cls(name, draft, written, registry, written.manifest.content(), _small(draft.record))
+        facts = _facts(draft.record)
+        small = facts if len(orjson.dumps(facts)) <= _MAX_FACTS else None
+        return cls(name, draft, written, registry, written.manifest.content(), small)
 
     def __call__(self, state: versions.Versions) -> list[Op]:
         _check(state, self.name, self.draft)
@@ -141,12 +144,13 @@ class _Operations:
         return [create] if state.is_open else [versions.Open(self.registry), create]
 
 
-def _small(record: Record) -> _Facts | None:
-    """Parameters and metrics as JSON, if they are small enough for an entry."""
-    params, metrics = mapping_to_json(record.params, "params"), metrics_to_json(record.metrics, "metrics")
-    if len(orjson.dumps([params, metrics])) > _MAX_FACTS:
-        return None
-    return params, metrics
+def _facts(record: Record) -> _Facts:
+    """Parameters and metrics as JSON."""
+    return mapping_to_json(record.params, "params"), metrics_to_json(record.metrics, "metrics")
+
+
+def _canonical(facts: _Facts) -> bytes:
+    return orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
 
 
 def _check(state: versions.Versions, name: str, draft: Draft) -> None:
@@ -170,13 +174,15 @@ def _equal(line: Line, draft: Draft, content: str) -> int | None:
     line.releases.refresh()
     line.versions.refresh()
     gone = line.releases.state.deleted
-    facts = _small(draft.record)
-    if facts is None:
-        return None  # entries do not hold such large parameters, so nothing can be compared at a glance
-    wanted = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)
+    wanted = _canonical(_facts(draft.record))
     for number, known in reversed(list(line.versions.state.lines.items())):
-        made = known.made
-        same_facts = orjson.dumps((made.params, made.metrics), option=orjson.OPT_SORT_KEYS) == wanted
-        if made.content == content and number not in gone and same_facts:
+        if known.made.content == content and number not in gone and _canonical(_facts_of(line, known)) == wanted:
             return number
     return None
+
+
+def _facts_of(line: Line, known: versions.Line) -> _Facts:
+    if known.made.params is not None and known.made.metrics is not None:
+        return known.made.params, known.made.metrics
+    manifest, _ = read_manifest(line.home.store, line.name, known.at)  # they are too large for the entry
+    return _facts(parse_record(manifest.record))

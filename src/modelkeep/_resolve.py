@@ -19,6 +19,7 @@ from modelkeep.errors import (
     UnknownLabelError,
     UnknownVersionError,
 )
+from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, parse_record
 from modelkeep.packs import PackFiles, missing_pack, read_manifest
 from modelkeep.ref import Alias, Caret, Digest, Label, ModelRef
@@ -99,6 +100,8 @@ def latest(line: Line) -> int:
     Raises:
         UnknownVersionError: all are deleted.
     """
+    if not line.versions.state.lines:  # all that was ever begun was cancelled
+        raise line.unknown()
     gone = line.releases.state.deleted
     for number in reversed(line.versions.state.lines):
         if number not in gone:
@@ -207,7 +210,7 @@ def _check_identity(line: Line, manifest: Manifest, found: Found) -> None:
         raise IntegrityError(
             f"the manifest in pack {found.at.pack} is not that of {line.name}:{found.number}; "
             "bring the object back from a backup, and run `modelkeep verify`",
-            key=found.at.pack,
+            key=pack_key(line.name, found.at.pack),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Generic
 import attrs
 
 from modelkeep.digest import digest
-from modelkeep.entry import DamagedError, Entry, parse
+from modelkeep.entry import DamagedError, Entry, Head, parse
 from modelkeep.folds.rules import IllegalError, Op, Rules, S, require
 
 
@@ -18,9 +18,9 @@ class Fold(Generic[S]):
 
     Args:
         rules: what the operations mean.
-        digest: of the last entry; before the first, the genesis of the journal.
+        seen: number and digest of the last entry, set in one step, since other threads look at it; before the first,
+            0 and the genesis of the journal.
         state: what the entries add up to.
-        head: the number of the last entry.
         faults: damaged entries that no seal has named yet, with the reason.
         sealed: damaged entries whose loss was accepted.
         void: well-formed entries that broke a rule, with the rule; they took their number and changed nothing.
@@ -30,9 +30,8 @@ class Fold(Generic[S]):
     """
 
     rules: Rules[S]
-    digest: str
+    seen: Head
     state: S = attrs.field()
-    head: int = 0
     faults: dict[int, str] = attrs.Factory(dict)
     sealed: set[int] = attrs.Factory(set)
     void: dict[int, str] = attrs.Factory(dict)
@@ -44,18 +43,27 @@ class Fold(Generic[S]):
     def _start(self) -> S:
         return self.rules.start()
 
+    @property
+    def head(self) -> int:
+        """The number of the last entry."""
+        return self.seen[0]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the last entry, or the genesis."""
+        return self.seen[1]
+
     def take(self, raw: bytes) -> Entry | None:
         """Fold in the bytes of the next entry; None if they are damaged. Either way they take the number."""
         number, before = self.head + 1, self.digest
-        self.head = number
         try:
             entry = self._parse(raw, number, before)
         except DamagedError as error:
-            self.digest = digest(raw)
+            self.seen = (number, digest(raw))
             self.faults[number] = str(error)
             self.state.note_loss()
             return None
-        self.digest = entry.digest
+        self.seen = (number, entry.digest)
         try:
             self._apply(entry)
         except IllegalError as error:

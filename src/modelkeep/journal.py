@@ -31,6 +31,7 @@ from modelkeep.errors import (
 )
 from modelkeep.fold import Fold
 from modelkeep.folds.rules import IllegalError, Op, Rules, S
+from modelkeep.forks import renew_after_fork
 from modelkeep.layout import FAN_OUT, entry_key
 from modelkeep.stores.port import Store
 from modelkeep.system import System
@@ -88,6 +89,13 @@ class Journal(Generic[S]):
         self._kept: list[bytes] | None = None  # the bytes of all entries, for those who ask for the past
         self._since: dict[str, Entry] = {}  # entries read since the append under way began, by transaction
 
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`: another thread may have held the lock, and half a fold."""
+        self.lock = threading.RLock()
+        self._cold = True
+
     def __repr__(self) -> str:
         return f"Journal({self.prefix!r}, head={self.head})"
 
@@ -104,7 +112,7 @@ class Journal(Generic[S]):
     @property
     def seen(self) -> Head:
         """The head as sister journals note it: number and digest."""
-        return self._fold.head, self._fold.digest
+        return self._fold.seen
 
     @property
     def sealed(self) -> set[int]:
@@ -161,7 +169,7 @@ class Journal(Generic[S]):
         return fold.state
 
     def _start(self) -> Fold[S]:
-        return Fold(self._rules, self._genesis)
+        return Fold(self._rules, (0, self._genesis))
 
     def _key(self, number: int) -> str:
         return entry_key(self.prefix, number)
@@ -323,11 +331,10 @@ class Journal(Generic[S]):
                     fresh = True  # the state was only as new as our last read: look, then decide anew
                     self._refresh()
                     continue
-                written = self._fill([op.to_json() for op in ops], tx, sisters or {})
+                written = self._fill([op.to_json() for op in ops], tx, sisters or {}, losses)
                 if written is not None:
                     return written
                 fresh = True
-                self._pause(losses)
         raise self._always_late()
 
     def _always_late(self) -> ConflictError:
@@ -350,13 +357,16 @@ class Journal(Generic[S]):
             raise ConflictError(f"{self.prefix}: {error}", prefix=self.prefix) from None
         return ops
 
-    def _fill(self, ops: Sequence[Mapping[str, Any]], tx: str, sisters: Mapping[str, Head]) -> Entry | None:
+    def _fill(
+        self, ops: Sequence[Mapping[str, Any]], tx: str, sisters: Mapping[str, Head], losses: int
+    ) -> Entry | None:
         """Fill the next slot; None if it is another's. The very same bytes are sent until the slot is taken."""
         number = self.head + 1
         raw = self._encoded(ops, tx, sisters)
         if self._create(number, raw, tx):
             self._take(raw)
         else:
+            self._pause(losses)  # before the look, not behind it: what is seen should be new when the next try is made
             self._refresh_surely(number, tx)
         mine = self._since.get(tx)
         if mine:
@@ -441,20 +451,21 @@ class Journal(Generic[S]):
 
         Raises:
             ConflictError: the entry is sound.
+            InvalidValueError: there is no such entry.
         """
         tx = self._system.new_id()
         with self.lock:
             self._since.clear()
             for losses in range(_MAX_LOSSES):
                 self._read_new()
+                key = self._key(number)
+                if not 0 < number <= self.head:
+                    raise InvalidValueError(f"{key} is not there; the journal ends at {self.head}", key=key)
                 if number not in self._fold.faults:
-                    raise ConflictError(
-                        f"{self._key(number)} is sound; there is nothing to seal", key=self._key(number)
-                    )
+                    raise ConflictError(f"{key} is sound; there is nothing to seal", key=key)
                 facts = {"op": "seal", "n": number, "digest": digest(self._get(number) or b"")}
-                if self._fill([facts], tx, {}):
+                if self._fill([facts], tx, {}, losses):
                     return
-                self._pause(losses)
         raise self._always_late()
 
     # -- tiles and verification ------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from typing import Any
 
 import attrs
 
-from modelkeep._line import JournalName, Line
-from modelkeep.digest import digest
+from modelkeep._line import JournalName, Line, text_digest
 from modelkeep.errors import (
     ClosedError,
     ConflictError,
@@ -25,9 +24,10 @@ from modelkeep.folds.rules import Op
 from modelkeep.journal import Journal
 from modelkeep.layout import catalog_key
 from modelkeep.listing import Listing
-from modelkeep.modelversion import ABSENT, Absent, ModelVersion, stale
+from modelkeep.modelversion import ABSENT, Absent, ModelVersion, number_of, stale
 from modelkeep.ref import check_alias
 from modelkeep.system import format_time, parse_time
+from modelkeep.values import check_text
 
 
 @attrs.frozen
@@ -156,7 +156,7 @@ class RegisteredModel:
     @property
     def title(self) -> str:
         """The title that people see; the name if none was set. One GET when warm."""
-        line = self._line
+        line = self._known()
         line.notes.refresh()
         return line.notes.state.title or self.name
 
@@ -189,9 +189,9 @@ class RegisteredModel:
             ("releases", line.releases),
             ("notes", line.notes),
         ]
-        events = [event for name, journal in journals for event in _events(line, name, journal)]
-        events.sort(key=lambda event: event.time)
-        return Listing(events, lambda event: event, attrs.asdict)
+        placed = [row for name, journal in journals for row in _events(line, name, journal)]
+        placed.sort(key=lambda row: row[0])
+        return Listing([event for _, event in placed], lambda event: event, attrs.asdict)
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class RegisteredModel:
             raise UnknownAliasError(
                 f"{self.name}@{alias} is not set, so it cannot go back", name=self.name, alias=alias
             )
-        given = expect.number if isinstance(expect, ModelVersion) else expect
+        given = number_of(expect, self.name)
         expected = before.number if given is ABSENT else given
 
         def decide(state: releases.Releases) -> Sequence[Op]:
@@ -238,7 +238,7 @@ class RegisteredModel:
                     alias=alias,
                 )
             to = below[-1]
-            said = digest(reason.encode()) if reason is not None else None
+            said = text_digest(reason)
             return [releases.SetAlias(alias, to.number, to.identity, to.at, "rollback", said)]
 
         number = line.append("releases", decide, text=reason).ops[0]["number"]
@@ -257,7 +257,7 @@ class RegisteredModel:
         def decide(state: releases.Releases) -> Sequence[Op]:
             if alias not in state.stacks:
                 raise UnknownAliasError(f"{self.name}@{alias} is not set", name=self.name, alias=alias)
-            return [releases.Unalias(alias, digest(reason.encode()) if reason is not None else None)]
+            return [releases.Unalias(alias, text_digest(reason))]
 
         self._known().append("releases", decide, text=reason)
 
@@ -267,7 +267,7 @@ class RegisteredModel:
         Raises:
             InvalidValueError: it is longer than 200 characters.
         """
-        if title is not None and len(title) > notes.MAX_TITLE:
+        if title is not None and len(check_text(title, "title")) > notes.MAX_TITLE:
             raise InvalidValueError(
                 f"the title has {len(title)} characters, and {notes.MAX_TITLE} are allowed", length=len(title)
             )
@@ -275,7 +275,7 @@ class RegisteredModel:
 
     def describe(self, text: str) -> None:
         """Set the description of the model as a whole. Two writes."""
-        said = digest(text.encode())
+        said = text_digest(text)
         self._known().append("notes", lambda _: [notes.Describe(said)], text=text)
 
     def close(self) -> None:
@@ -333,24 +333,26 @@ def _moment(when: str | date | datetime) -> str:
 _SUBJECTS = ("alias", "label", "title")
 
 
-def _events(line: Line, name: JournalName, journal: Journal[Any]) -> list[Event]:
+def _events(line: Line, name: JournalName, journal: Journal[Any]) -> list[tuple[str, Event]]:
+    """The events of a journal, each with the latest time so far: a slow clock cannot turn its order around."""
     events = []
+    latest = ""
     for entry, _, void in journal.replay():
+        latest = max(latest, entry.time)
         for op in [] if void else entry.ops:
             said = op.get("reason") or op.get("text")
             text = line.text(notes.TextRef(entry.tx, said, entry.time, entry.actor)) if isinstance(said, str) else None
             named = next((op[key] for key in _SUBJECTS if op.get(key)), None)
             inner = op.get("tags") or op.get("metrics") if name == "notes" else None
-            events.append(
-                Event(
-                    parse_time(entry.time),
-                    entry.actor,
-                    op.get("how", op["op"]),
-                    op.get("number"),
-                    str(named) if named else ", ".join(inner or ()),
-                    text,
-                    name,
-                    entry.number,
-                )
+            event = Event(
+                parse_time(entry.time),
+                entry.actor,
+                op.get("how", op["op"]),
+                op.get("number"),
+                str(named) if named else ", ".join(inner or ()),
+                text,
+                name,
+                entry.number,
             )
+            events.append((latest, event))
     return events

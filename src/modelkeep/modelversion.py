@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from modelkeep import _resolve
-from modelkeep._line import Line
+from modelkeep._line import Line, text_digest
 from modelkeep._origins import remember
-from modelkeep.digest import digest
 from modelkeep.errors import (
     ConflictError,
     InUseError,
@@ -27,7 +26,7 @@ from modelkeep.folds.rules import Op
 from modelkeep.packs import PackFiles
 from modelkeep.ref import Label, check_alias
 from modelkeep.system import parse_time
-from modelkeep.values import from_json, metrics_to_json
+from modelkeep.values import check_text, from_json, metrics_to_json
 from modelkeep.version import FileFacts, Parent, Record
 
 
@@ -248,7 +247,7 @@ class ModelVersion:
             ('production',)
         """
         check_alias(alias)
-        expected = expect.number if isinstance(expect, ModelVersion) else expect
+        expected = number_of(expect, self.name)
 
         def decide(state: releases.Releases) -> Sequence[Op]:
             self._line.check_alive(self.number)
@@ -257,7 +256,7 @@ class ModelVersion:
             if expected is not ABSENT and found != expected:
                 raise stale(self.name, alias, expected, found)
             here = self._found()
-            said = digest(reason.encode()) if reason is not None else None
+            said = text_digest(reason)
             return [releases.SetAlias(alias, here.number, here.identity, here.at, "promote", said)]
 
         self._line.append("releases", decide, text=reason)
@@ -279,7 +278,7 @@ class ModelVersion:
                     f"{self.ref} stands under {', '.join(aliases)}; promote another version or unset the alias first",
                     aliases=list(aliases),
                 )
-            return [releases.Delete(self.number, digest(reason.encode()) if reason is not None else None)]
+            return [releases.Delete(self.number, text_digest(reason))]
 
         self._line.append("releases", decide, text=reason)
 
@@ -296,7 +295,7 @@ class ModelVersion:
                 raise ConflictError(f"{self.ref} is not deleted", number=self.number)
             if self.number in state.purged:
                 self._line.check_alive(self.number)
-            return [releases.Restore(self.number, digest(reason.encode()) if reason is not None else None)]
+            return [releases.Restore(self.number, text_digest(reason))]
 
         self._line.append("releases", decide, text=reason)
         return self
@@ -314,7 +313,8 @@ class ModelVersion:
             TakenError: the label is in use, or this version has one.
             InvalidRefError: *label* is not a semantic version.
         """
-        check_label(label, bump)
+        if check_label(label, bump) is None and bump is None:
+            raise InvalidRefError(f"give {self.ref} a label such as '1.3.0', or bump='minor'", text="")
 
         def decide(state: versions.Versions) -> Sequence[Op]:
             chosen = label or state.next_label(str(bump))
@@ -340,13 +340,13 @@ class ModelVersion:
         Raises:
             InvalidValueError: a tag is no text of at most 1,000 characters.
         """
-        checked = check_tags(tags)
+        checked = check_tags(tags, removing=True)
         self._line.append("notes", lambda _: [notes.Tag(checked, self.number)])
         return self
 
     def describe(self, text: str) -> ModelVersion:
         """Set the description, any text, Markdown if you like; the one before stays in the history. Two writes."""
-        said = digest(text.encode())
+        said = text_digest(text)
         self._line.append("notes", lambda _: [notes.Describe(said, self.number)], text=text)
         return self
 
@@ -383,6 +383,19 @@ def load_found(line: Line, found: _resolve.Found, *, into: object, trust: bool) 
     return loaded
 
 
+def number_of(expect: int | ModelVersion | Absent | None, name: str) -> int | Absent | None:
+    """The number that a caller expects to find.
+
+    Raises:
+        InvalidValueError: it is a version of another model.
+    """
+    if not isinstance(expect, ModelVersion):
+        return expect
+    if expect.name != name:
+        raise InvalidValueError(f"expect={expect.ref} is no version of {name!r}", key="expect")
+    return expect.number
+
+
 def stale(name: str, alias: str, expected: int | None, found: int | None) -> StaleError:
     """The error for an alias that does not stand where the caller expected it."""
     return StaleError(
@@ -407,21 +420,25 @@ def check_label(label: str | None, bump: str | None) -> str | None:
     return None if label is None else str(Label.parse(label))
 
 
-def check_tags(tags: Mapping[str, str | None]) -> dict[str, str | None]:
+def check_tags(tags: Mapping[str, str | None], *, removing: bool = False) -> dict[str, str | None]:
     """Return *tags* if they can be kept.
 
     Raises:
         InvalidValueError: one cannot; names it and tells what came in.
     """
+    if not isinstance(tags, Mapping):
+        raise InvalidValueError(
+            f"tags are a {type(tags).__name__}; give a dict such as {{'team': 'growth'}}", key="tags"
+        )
     for name, text in tags.items():
-        if not isinstance(name, str) or not 0 < len(name) <= notes.MAX_TAG:
-            raise InvalidValueError(f"tag name {name!r} must be text of 1 to {notes.MAX_TAG} characters", key=str(name))
-        if text is not None and not isinstance(text, str):
-            raise InvalidValueError(f"tag {name} is {text!r}, a {type(text).__name__}; tags are text", key=name)
-        if text is not None and len(text) > notes.MAX_TAG:
+        if not 0 < len(check_text(name, "the name of a tag")) <= notes.MAX_TAG:
+            raise InvalidValueError(f"tag name {name!r} must have 1 to {notes.MAX_TAG} characters", key=name)
+        if text is None and removing:
+            continue
+        if len(check_text(text, f"tag {name}")) > notes.MAX_TAG:
             raise InvalidValueError(
-                f"tag {name} has {len(text)} characters, and {notes.MAX_TAG} are allowed; use describe() for long text",
+                f"tag {name} has {len(text or '')} characters, and {notes.MAX_TAG} are allowed; use describe()",
                 key=name,
-                length=len(text),
+                length=len(text or ""),
             )
     return dict(tags)

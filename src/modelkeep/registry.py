@@ -21,6 +21,7 @@ from modelkeep._line import Line
 from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
 from modelkeep.errors import InvalidNameError, InvalidValueError, NotFoundError
+from modelkeep.forks import renew_after_fork
 from modelkeep.layout import CATALOG
 from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ABSENT, Absent, ModelVersion, check_label, check_tags, load_found
@@ -31,7 +32,7 @@ from modelkeep.storage import Storage
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.system import System, format_time
-from modelkeep.values import mapping_to_json, metrics_to_json
+from modelkeep.values import check_text, mapping_to_json, metrics_to_json
 from modelkeep.version import Origin, Parent, Record
 
 ENVIRONMENT = "MODELKEEP_REGISTRY"
@@ -86,16 +87,19 @@ class Registry:
             url = os.environ.get(ENVIRONMENT) or DEFAULT
         if isinstance(url, (str, os.PathLike)):
             self._store = open_store(os.fspath(url), durable=durable)
+        elif isinstance(url, (bytes, int)):
+            raise InvalidValueError(f"{url!r} is no place for a registry; give a folder as text or path, or a URL")
         else:
             self._store = url
         self._system = system or System()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.RLock()
         self._home = Home(self._store, self._system)
         self._lines: dict[str, Line] = {}
+        self._lock = threading.RLock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`; called in the child, not by users."""
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"Registry({self.url!r})"
@@ -135,8 +139,8 @@ class Registry:
                 if it is such an object; None: none.
             label: a semantic version such as ``1.3.0``.
             bump: instead, the part of the highest label ever used to raise; the first is 1.0.0.
-            reuse: give back the newest version with the same files, parameters and metrics, if there is one; not
-                where these facts are over 16 KiB. Reads the files once more.
+            reuse: give back the newest version with the same files, parameters and metrics, if there is one; label
+                and bump are then left aside. Reads the files once more.
             serializer: the name of a serializer; without it the one that claims the object.
 
         Raises:
@@ -156,9 +160,9 @@ class Registry:
         """
         check_model_name(name)
         facts = Facts(
-            params=dict(params or {}),
-            metrics=dict(metrics or {}),
-            tags=dict(tags or {}),
+            params={} if params is None else params,
+            metrics={} if metrics is None else metrics,
+            tags={} if tags is None else tags,
             notes=notes,
             parents=self._parents(model, parent),
         )
@@ -168,7 +172,6 @@ class Registry:
     def _save(self, model: object, name: str, facts: Facts, options: Options, serializer: Serializer) -> ModelVersion:
         with SaveSink() as sink:
             serializer.save(model, sink)
-            self._after_fork()
             self._home.prepare()
             line = self._existing(name)
             record = facts.record(model, serializer, self._system)
@@ -262,7 +265,13 @@ class Registry:
         return RegisteredModel(lambda: self._line(name), name, self.url)
 
     def models(self) -> list[RegisteredModel]:
-        """All open models, by name. One listing."""
+        """All open models, by name. One listing.
+
+        Raises:
+            FormatError: the place is no registry, or one of a newer format.
+        """
+        if self._home.id() is None:
+            return []
         names = []
         for item in self._store.list(CATALOG):
             try:
@@ -276,7 +285,6 @@ class Registry:
     @property
     def storage(self) -> Storage:
         """The bytes: verification and repair."""
-        self._after_fork()
         return Storage(self._home)
 
     def settle(self, token: str) -> Settlement:
@@ -302,13 +310,8 @@ class Registry:
 
     # -- within ----------------------------------------------------------------------------------------------
 
-    def _after_fork(self) -> None:
-        if os.getpid() != self._process:  # locks may have been held by threads that are not here
-            self._begin()
-
     def _line(self, name: str) -> Line | None:
         """The line of *name*, read or not; None while there is no registry here."""
-        self._after_fork()
         with self._lock:
             line = self._lines.get(name)
             if line is None and (registry := self._home.id()):
@@ -350,9 +353,9 @@ class Options:
 class Facts:
     """What the caller of a save says about the model; refused where it cannot be kept."""
 
-    params: dict[str, Any] = attrs.field(factory=dict)
-    metrics: dict[str, Any] = attrs.field(factory=dict)
-    tags: dict[str, str] = attrs.field(factory=dict)
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    metrics: Mapping[str, Any] = attrs.field(factory=dict)
+    tags: Mapping[str, str] = attrs.field(factory=dict)
     notes: str = ""
     parents: tuple[Parent, ...] = ()
     origin: Origin | None = None
@@ -361,14 +364,18 @@ class Facts:
         mapping_to_json(self.params, "params")
         metrics_to_json(self.metrics, "metrics")
         check_tags(self.tags)
-        if not isinstance(self.notes, str):
-            raise InvalidValueError(f"notes are {self.notes!r}, a {type(self.notes).__name__}; give text", key="notes")
+        check_text(self.notes, "notes")
 
     def record(self, model: object, serializer: Serializer, system: System) -> Record:
         """All that a version will know about itself."""
         kind = type(model)
         return Record(
-            **{field.name: getattr(self, field.name) for field in attrs.fields(Facts)},
+            params=dict(self.params),
+            metrics=dict(self.metrics),
+            tags=dict(self.tags),
+            notes=self.notes,
+            parents=self.parents,
+            origin=self.origin,
             serializer=serializer.name,
             serializer_format=serializer.format,
             packages=_installed(serializer.packages),

@@ -100,7 +100,7 @@ class Storage:
         except IntegrityError as error:
             return Report((Finding(MARKER, str(error), "damaged"),), 0, 0, 0)
         except FormatError as error:
-            if not self._names():
+            if "format" in error.facts or not self._names():
                 raise
             return Report((Finding(MARKER, str(error), "missing"),), 0, 0, 0)
         if registry is None:

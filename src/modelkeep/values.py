@@ -135,6 +135,17 @@ _WORDS: dict[str, Any] = {
 }
 
 
+def check_text(value: object, key: str) -> str:
+    """Return *value* if it is text that can be kept.
+
+    Raises:
+        InvalidValueError: it is something else, or no valid Unicode; names *key*.
+    """
+    if not isinstance(value, str):
+        raise InvalidValueError(f"{key} is {value!r}, a {type(value).__name__}; give text", key=key)
+    return _text(value, key)
+
+
 def metrics_to_json(metrics: Mapping[str, object], what: str) -> dict[str, Json]:
     """Turn named numbers into JSON; NaN and infinity are kept.
 

@@ -53,7 +53,7 @@ class Releases:
 
     def aliases_of(self, number: int) -> tuple[str, ...]:
         """The aliases under which a version stands, sorted."""
-        return tuple(sorted(alias for alias, stack in self.stacks.items() if stack[-1].number == number))
+        return tuple(sorted(alias for alias, stack in tuple(self.stacks.items()) if stack[-1].number == number))
 
     def rolled_back(self, alias: str) -> tuple[Holder, ...]:
         """The stack after one rollback: down to the next version that is neither deleted nor purged, or empty."""

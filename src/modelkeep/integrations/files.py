@@ -7,16 +7,21 @@ archives run code and need trust.
 from __future__ import annotations
 
 import io
+import lzma
 import stat
+import zipfile
+import zlib
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
-from modelkeep.errors import IntegrityError, InvalidValueError, SerializerError
+from modelkeep.errors import InvalidValueError, SerializerError
 from modelkeep.serializers.port import Files, PlainSerializer, Sink
 from modelkeep.serializers.safetensors import unpack
 
 _WAY_OUT = "take the files with load(ref, into=folder) or version.export(folder)"
 _HEAD = 1 << 16  # bytes looked at
+_JOBLIB = b"joblib.numpy_pickle"  # the module of what joblib puts in the place of an array
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before the zip archives of torch 1.6
 
 
 class FileSerializer(PlainSerializer):
@@ -51,7 +56,7 @@ class FileSerializer(PlainSerializer):
         if len(names) != 1:
             raise SerializerError(f"the version holds {len(names)} files, and no one object; {_WAY_OUT}")
         with files.open(names[0]) as stream:
-            kind = _sniff(stream.read(_HEAD), files.size(names[0]))
+            kind = _sniff(stream, files.size(names[0]))
         if kind is None:
             raise SerializerError(f"{names[0]} holds nothing that can be told by its content; {_WAY_OUT}")
         return f"files:{kind}"
@@ -72,17 +77,46 @@ def _check_ordinary(root: Path, file: Path) -> None:
         raise InvalidValueError(f"{file} is no ordinary file", path=str(file))
 
 
-def _sniff(head: bytes, size: int) -> str | None:
+def _sniff(stream: BinaryIO, size: int) -> str | None:
+    head = stream.read(_HEAD)
     if head[:6] == b"\x93NUMPY":
         return "numpy"
     if head[:4] == b"PK\x03\x04":
-        return "torch" if b"/data.pkl" in head or b"/.format_version" in head else "numpy" if b".npy" in head else None
+        return _sniff_zip(stream)
+    if head.startswith(_OLD_TORCH):
+        return "torch"
     length = int.from_bytes(head[:8], "little")
     if len(head) > 8 and length <= size - 8 and head[8:9] == b"{":  # noqa: PLR2004  the length itself
         return "safetensors"
-    if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:  # noqa: PLR2004  pickle protocols
-        return "joblib" if b"joblib.numpy_pickle" in head else "pickle"
-    return None
+    if _is_pickle(head):
+        return "joblib" if _JOBLIB in head else "pickle"
+    return "joblib" if _is_pickle(_inflated(head)) else None
+
+
+def _is_pickle(head: bytes) -> bool:
+    return head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5  # noqa: PLR2004  pickle protocols
+
+
+def _inflated(head: bytes) -> bytes:
+    """The first bytes of what was compressed; ``joblib.dump(…, compress=3)`` writes such files."""
+    try:
+        if head[:1] == b"\x78" or head[:2] == b"\x1f\x8b":
+            return zlib.decompressobj(wbits=47).decompress(head, 64)  # 47: zlib or gzip, as its first bytes say
+        if head[:6] == b"\xfd7zXZ\x00":
+            return lzma.LZMADecompressor().decompress(head, 64)
+    except (zlib.error, lzma.LZMAError):
+        pass
+    return b""
+
+
+def _sniff_zip(stream: BinaryIO) -> str | None:
+    try:
+        names = zipfile.ZipFile(stream).namelist()
+    except (zipfile.BadZipFile, ValueError):
+        return None
+    if names and all(name.endswith(".npy") for name in names):
+        return "numpy"
+    return "torch" if any(name.endswith("/data.pkl") for name in names) else None
 
 
 def _load_safetensors(raw: bytearray) -> object:
@@ -98,13 +132,15 @@ def _load_numpy(raw: bytearray) -> object:
     try:
         loaded = np.load(io.BytesIO(raw), allow_pickle=False)
         return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except ValueError as error:
-        raise IntegrityError(f"the arrays cannot be read: {error}; {_WAY_OUT}") from None
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise SerializerError(f"the arrays cannot be read: {error}; {_WAY_OUT}") from None
 
 
 def _load_pickle(raw: bytearray) -> object:
     import pickle
 
+    if _JOBLIB in raw:  # past what was looked at before
+        return _load_joblib(raw)
     return pickle.loads(raw)  # noqa: S301  behind the gate
 
 

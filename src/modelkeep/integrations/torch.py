@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 from typing import Any
@@ -31,7 +32,7 @@ class TorchSerializer(PlainSerializer):
 
     def save(self, obj: Any, sink: Sink) -> None:
         """See `Serializer.save`."""
-        state = dict(obj.state_dict(keep_vars=True))
+        state = _state_of(obj)
         try:
             pickled = _dump(obj, state)
         except Exception as error:  # any __reduce__ may raise anything
@@ -53,7 +54,18 @@ class TorchSerializer(PlainSerializer):
         if form == "torch:state":
             return _fill(into, state)
         with files.open(MODULE) as stream:
-            return _Unpickler(stream, state).load()
+            try:
+                return _Unpickler(stream, state).load()
+            except (ImportError, AttributeError) as error:
+                raise SerializerError(
+                    f"the module needs code that is not here ({error}); install the packages that its record names, or "
+                    "fill a module of your own with into=module"
+                ) from error
+
+
+def _state_of(module: Any) -> dict[str, Any]:
+    """The entries of the state; an extra state that is no data is left to the pickle, and to be missed by `into`."""
+    return {name: value for name, value in module.state_dict(keep_vars=True).items() if _state.keeps(value)}
 
 
 def _read_state(files: Files) -> dict[str, Any]:
@@ -68,11 +80,21 @@ def _fill(module: Any, state: dict[str, Any]) -> object:
     load_state_dict = getattr(module, "load_state_dict", None)
     if load_state_dict is None:
         raise SerializerError(f"into= is a {type(module).__qualname__}; give a torch.nn.Module, or a folder for files")
+    before = None if _fits(module, state) else copy.deepcopy(module.state_dict())
     try:
         load_state_dict(state)
     except RuntimeError as error:
+        if before is not None:  # torch fills what fits before it complains
+            load_state_dict(before)
         raise SerializerError(f"the saved state does not fit this {type(module).__qualname__}: {error}") from None
     return module
+
+
+def _fits(module: Any, state: dict[str, Any]) -> bool:
+    def shapes(entries: dict[str, Any]) -> dict[str, Any]:
+        return {name: getattr(value, "shape", None) for name, value in entries.items()}
+
+    return shapes(module.state_dict()) == shapes(state)
 
 
 def _dump(module: Any, state: dict[str, Any]) -> bytes:
@@ -82,12 +104,14 @@ def _dump(module: Any, state: dict[str, Any]) -> bytes:
 
     names = {id(value): name for name, value in reversed(state.items()) if isinstance(value, torch.Tensor)}
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  it ships no types
-        def persistent_id(self, obj: Any) -> tuple[str, str, bool] | None:
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc] # it ships no types
+        def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
             name = names.get(id(obj))
             if name is None:
                 return None
-            return "parameter" if isinstance(obj, torch.nn.Parameter) else "buffer", name, obj.requires_grad
+            kind = "parameter" if isinstance(obj, torch.nn.Parameter) else "buffer"
+            attributes = dict(vars(obj))
+            return (kind, name, obj.requires_grad, attributes) if attributes else (kind, name, obj.requires_grad)
 
     stream = io.BytesIO()
     Pickler(stream, protocol=5).dump(module)
@@ -103,7 +127,7 @@ class _Unpickler(pickle.Unpickler):
         self._made: dict[str, Any] = {}
 
     def persistent_load(self, pid: Any) -> Any:
-        kind, name, requires_grad = pid
+        kind, name, requires_grad, *attributes = pid
         if name not in self._made:
             import torch
 
@@ -113,6 +137,7 @@ class _Unpickler(pickle.Unpickler):
                 if kind == "parameter"
                 else tensor.requires_grad_(requires_grad)
             )
+            self._made[name].__dict__.update(*attributes)
         return self._made[name]
 
 

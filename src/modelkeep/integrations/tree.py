@@ -26,7 +26,8 @@ _FROM_NUMPY = {tag: dtype for dtype, tag in _NUMPY.items()}
 _TORCH = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "uint16": "U16", "float16": "F16",
     "bfloat16": "BF16", "int32": "I32", "uint32": "U32", "float32": "F32", "int64": "I64", "uint64": "U64",
-    "float64": "F64", "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+    "float64": "F64", "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e5m2": "F8_E5M2", "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e8m0fnu": "F8_E8M0",
 }  # fmt: skip
 _FROM_TORCH = {tag: dtype for dtype, tag in _TORCH.items()}
 _SCALARS = (bool, int, float, str, type(None))
@@ -65,42 +66,56 @@ class _Writer:
         self.tensors: list[Tensor] = []
         self.tied: dict[tuple[Any, ...], str] = {}
         self.keep: list[Any] = []
+        self._names: set[str] = {"__metadata__"}
 
-    def node(self, obj: Any, path: str) -> Any:
+    def node(self, obj: Any, path: str, depth: int = _MAX_DEPTH) -> Any:
+        if depth == 0:
+            raise SerializerError(f"{path[:80]}… is nested more than {_MAX_DEPTH} deep", path=path)
         if _family(obj) == "numpy":
             return self._numpy(obj, path)
         if _family(obj) == "torch":
             return self._torch(obj, path)
         if isinstance(obj, dict):
-            return {"$dict": [[_key(key, path), self.node(part, _join(path, key))] for key, part in obj.items()]}
+            rows = [(_key(key, path), self.node(part, _join(path, key), depth - 1)) for key, part in obj.items()]
+            return {"$dict": rows}
         if isinstance(obj, (list, tuple)):
-            parts = [self.node(part, _join(path, index)) for index, part in enumerate(obj)]
+            parts = [self.node(part, _join(path, index), depth - 1) for index, part in enumerate(obj)]
             return {"$tuple": parts} if isinstance(obj, tuple) else {"$list": parts}
+        if type(obj) not in _SCALARS:
+            raise _refused(path, obj, "is no array, number or text", "leave it out")
         return {"$value": to_json(obj, path)}
 
     def _numpy(self, obj: Any, path: str) -> Any:
         import numpy as np
 
+        if not isinstance(obj, np.generic) and type(obj) not in (np.ndarray, np.memmap):
+            raise _refused(path, obj, "would come back as a plain array", "keep its parts as arrays of their own")
         array = np.ascontiguousarray(obj).reshape(np.shape(obj))
+        if array.dtype.itemsize == 0 or (isinstance(obj, (np.str_, np.bytes_)) and array[()] != obj):
+            # numpy drops zeros at the end of texts, and cannot view what has no size
+            raise _refused(path, obj, f"of dtype {array.dtype} has texts without bytes", "use str or bytes lists")
         if array.dtype.hasobject or array.dtype.names is not None:
             raise SerializerError(
                 f"{path} is an array of dtype {array.dtype}, which has no fixed bytes; keep its columns as arrays of "
                 "their own, or save with serializer='cloudpickle'",
                 path=path,
             )
-        node: dict[str, Any] = {"$array": path}
+        name = self._name(path)
+        node: dict[str, Any] = {"$array": name}
         if isinstance(obj, np.generic):
             node["scalar"] = True
         tag = _NUMPY.get(array.dtype.str)
         if tag is None:  # kept as bytes, exactly
             node.update(dtype=array.dtype.str, shape=list(array.shape))
             array, tag = np.frombuffer(array.tobytes(), np.uint8), "U8"
-        self._add(path, tag, array.shape, array.reshape(-1).view(np.uint8).data)
+        self._add(name, tag, array.shape, array.reshape(-1).view(np.uint8).data)
         return node
 
     def _torch(self, obj: Any, path: str) -> Any:
         import torch
 
+        if type(obj) not in (torch.Tensor, torch.nn.Parameter) or obj.is_meta:
+            raise _refused(path, obj, "has no values, or would come back as a plain tensor", "convert it to one first")
         tag = _TORCH.get(str(obj.dtype).removeprefix("torch."))
         if tag is None or obj.layout != torch.strided or obj.is_quantized:
             raise SerializerError(
@@ -109,15 +124,34 @@ class _Writer:
                 path=path,
             )
         identity = (obj.data_ptr(), obj.dtype, tuple(obj.shape), tuple(obj.stride()), str(obj.device))
-        first = self.tied.setdefault(identity, path) if obj.numel() else path
-        if first == path:
-            flat = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        first = self.tied.get(identity)
+        if first is None:
+            first = self._name(path)
+            if obj.numel():
+                self.tied[identity] = first
+            flat = obj.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1).view(torch.uint8)
             self.keep.append(flat)
-            self._add(path, tag, tuple(obj.shape), flat.numpy().data if flat.numel() else b"")
+            self._add(first, tag, tuple(obj.shape), flat.numpy().data if flat.numel() else b"")
         return {"$array": first, "torch": True}
 
-    def _add(self, path: str, tag: str, shape: tuple[int, ...], data: Buffer) -> None:
-        self.tensors.append(Tensor(path, tag, tuple(shape), data))
+    def _name(self, path: str) -> str:
+        """A name for the tensor at *path*: the path, but for reserved ones, and for keys such as 1 and "1"."""
+        name = path.encode(errors="backslashreplace").decode()
+        while name in self._names:
+            name += "~"  # stands in no path alone
+        self._names.add(name)
+        return name
+
+    def _add(self, name: str, tag: str, shape: tuple[int, ...], data: Buffer) -> None:
+        self.tensors.append(Tensor(name, tag, tuple(shape), data))
+
+
+def _refused(path: str, obj: object, why: str, way_out: str) -> SerializerError:
+    return SerializerError(
+        f"{path or 'the model'}, a {type(obj).__module__}.{type(obj).__qualname__}, {why}; {way_out}, or save with "
+        "serializer='cloudpickle'",
+        path=path,
+    )
 
 
 def _key(key: object, path: str) -> object:
@@ -140,6 +174,10 @@ class TreeSerializer(PlainSerializer):
     def accepts(self, obj: object) -> bool:
         """See `Serializer.accepts`: at least one array, and nothing that is not known."""
         return _known(obj) and _has_array(obj)
+
+    def keeps(self, obj: object) -> bool:
+        """Whether *obj* could be a part of a tree."""
+        return _known(obj)
 
     def save(self, obj: object, sink: Sink) -> None:
         """See `Serializer.save`."""
@@ -182,7 +220,7 @@ class TreeSerializer(PlainSerializer):
             raise IntegrityError(f"the structure of the tree cannot be read: {error!r}") from None
 
 
-_FAULTS = (KeyError, TypeError, ValueError, AttributeError)
+_FAULTS = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 def read_flat(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -192,13 +230,26 @@ def read_flat(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> dict[st
         IntegrityError: the metadata does not fit the tensors.
     """
     reader = _Reader(tensors)
-    torch = {"torch": True} if metadata.get("format") == "pt" else {}
+    torch = {tensor.name for tensor in tensors if metadata.get("format") == "pt" or tensor.dtype not in _FROM_NUMPY}
     try:
-        tied = json.loads(metadata.get("tied", "{}"))
-        order = json.loads(metadata["order"]) if "order" in metadata else [tensor.name for tensor in tensors]
-        return {key: reader.node({"$array": tied.get(key, key), **torch}) for key in order}
+        return {key: reader.node({"$array": name, "torch": name in torch}) for key, name in _places(tensors, metadata)}
     except _FAULTS as error:
         raise IntegrityError(f"the tensors cannot be read: {error!r}") from None
+
+
+def _places(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Keys in their order, each with the name of its tensor.
+
+    Others may keep an "order" of their own in their metadata: ours names every tensor there is.
+    """
+    names = {tensor.name: tensor.name for tensor in tensors}
+    try:
+        tied, order = json.loads(metadata.get("tied", "{}")), json.loads(metadata["order"])
+        places = [(key, tied.get(key, key)) for key in order]
+        whole = len(dict(places)) == len(order) and {name for _, name in places} == set(names)
+    except _FAULTS:
+        whole = False
+    return places if whole else list(names.items())
 
 
 class _Reader:

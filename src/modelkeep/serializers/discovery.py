@@ -27,8 +27,20 @@ class Installed:
     _entry: EntryPoint = attrs.field(repr=False, eq=False)
 
     def load(self) -> Serializer:
-        """Import the serializer."""
-        found: Serializer = self._entry.load()
+        """Import the serializer.
+
+        Raises:
+            SerializerError: it cannot be imported.
+        """
+        try:
+            found: Serializer = self._entry.load()
+        except Exception as error:  # another distribution's module may fail in any way
+            raise SerializerError(
+                f"the serializer {self.name!r} of {self.distribution} ({self._entry.value}) cannot be imported: "
+                f"{error!r}; mend or uninstall {self.distribution}",
+                name=self.name,
+                distribution=self.distribution,
+            ) from error
         return found
 
 
@@ -87,6 +99,7 @@ def for_object(obj: object) -> Serializer:
         if found is not None:
             serializer = found.load()
             if serializer.accepts(obj):
+                _check_found_again(serializer, found)
                 return serializer
     kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
     hint = " To save a file or folder pass pathlib.Path(…)." if isinstance(obj, str) else ""
@@ -97,10 +110,23 @@ def for_object(obj: object) -> Serializer:
     )
 
 
+def _check_found_again(serializer: Serializer, found: Installed) -> None:
+    """A record keeps the serializer's own name: what that name leads to must be able to load what is saved now."""
+    again = _claiming(serializer.name)
+    if again is None or again.load() is not serializer:
+        raise SerializerError(
+            f"the serializer that {found.distribution} offers for {found.name!r} calls itself {serializer.name!r}, "
+            f"which {'is no entry point' if again is None else f'belongs to {again.distribution}'}; versions saved "
+            f"with it could not be loaded. Ask for an entry point of its own name in {found.distribution}",
+            name=serializer.name,
+            distribution=found.distribution,
+        )
+
+
 def _modules(obj: object) -> list[str]:
-    named = [cls.__module__.partition(".")[0] for cls in type(obj).__mro__ if cls is not object]
-    # a class of the user's own that is also a dict belongs to its other bases first
-    return list(dict.fromkeys(sorted(named, key=lambda module: module == "builtins")))
+    named = [str(cls.__module__).partition(".")[0] for cls in type(obj).__mro__ if cls is not object]
+    # what is also a dict belongs to its other bases first; what nobody takes, a bare tensor, may still be a tree
+    return list(dict.fromkeys([*(name for name in named if name != "builtins"), "builtins"]))
 
 
 def _listed() -> str:

@@ -144,13 +144,14 @@ def rewrite(stream: bytes, buffers: list[memoryview]) -> Iterator[Buffer]:
     left = iter(buffers)
     steps = _steps(stream)
     name, code = next(steps)
+    end: tuple[str, memoryview] = ("", code[:0])
     while name:
-        following, next_code = next(steps, ("", b""))
+        following, next_code = next(steps, end)
         if name == "NEXT_BUFFER":
             readonly = following == "READONLY_BUFFER"
             yield from _inside(next(left, None), readonly=readonly)
             if readonly:
-                following, next_code = next(steps, ("", b""))
+                following, next_code = next(steps, end)
         elif name != "FRAME":
             yield code
         name, code = following, next_code
@@ -158,11 +159,12 @@ def rewrite(stream: bytes, buffers: list[memoryview]) -> Iterator[Buffer]:
         _fail("it asks for fewer buffers than there are")
 
 
-def _inside(memory: memoryview | None, *, readonly: bool) -> Iterator[Buffer]:
+def _inside(memory: Buffer | None, *, readonly: bool) -> Iterator[Buffer]:
     if memory is None:
         _fail("it asks for more buffers than there are")
-    yield (pickle.BINBYTES8 if readonly else pickle.BYTEARRAY8) + memory.nbytes.to_bytes(8, "little")
-    yield memory
+    view = memoryview(memory)
+    yield (pickle.BINBYTES8 if readonly else pickle.BYTEARRAY8) + view.nbytes.to_bytes(8, "little")
+    yield view
 
 
 def _steps(stream: bytes) -> Iterator[tuple[str, memoryview]]:

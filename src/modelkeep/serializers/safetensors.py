@@ -16,7 +16,8 @@ from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError, SerializerError
 
 SIZES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+    "BOOL": 1, "U8": 1, "I8": 1,
+    "F8_E4M3": 1, "F8_E4M3FNUZ": 1, "F8_E5M2": 1, "F8_E5M2FNUZ": 1, "F8_E8M0": 1,
     "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4,
     "U64": 8, "I64": 8, "F64": 8, "C64": 8,
@@ -46,8 +47,16 @@ def pack(tensors: Iterable[Tensor], metadata: Mapping[str, str]) -> list[Buffer]
     """The bytes of a file, as buffers to be written one after another; no tensor is copied.
 
     Raises:
-        SerializerError: two tensors bear one name, or a name is reserved.
+        SerializerError: two tensors bear one name, a name is reserved or no Unicode, a type is unknown, a size does
+            not fit its shape, or the header would pass 100 MB.
+
+    Example:
+        >>> [len(buffer) for buffer in pack([Tensor("w", "F32", (2,), bytes(8))], {})]
+        [64, 8]
     """
+    tensors = list(tensors)
+    for tensor in tensors:
+        _check(tensor)
     ordered = sorted(tensors, key=lambda tensor: (-SIZES[tensor.dtype], tensor.name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     at = 0
@@ -57,9 +66,30 @@ def pack(tensors: Iterable[Tensor], metadata: Mapping[str, str]) -> list[Buffer]
         end = at + memoryview(tensor.data).nbytes
         header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [at, end]}
         at = end
-    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return [_head(header), *(tensor.data for tensor in ordered)]
+
+
+def _check(tensor: Tensor) -> None:
+    """A file that nobody could read must not be written."""
+    if tensor.dtype not in SIZES:
+        raise SerializerError(f"tensor {tensor.name!r} is of the unknown type {tensor.dtype!r}", name=tensor.name)
+    size = memoryview(tensor.data).nbytes
+    if size != _size(tensor.dtype, tensor.shape):
+        raise SerializerError(
+            f"tensor {tensor.name!r} has {size} bytes, which {tensor.dtype} of shape {tensor.shape} does not take",
+            name=tensor.name,
+        )
+
+
+def _head(header: dict[str, Any]) -> bytes:
+    try:
+        raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise SerializerError(f"a name or text is no valid Unicode: {error}") from None
     raw += b" " * (-(8 + len(raw)) % _ALIGNMENT)
-    return [len(raw).to_bytes(8, "little") + raw, *(tensor.data for tensor in ordered)]
+    if len(raw) > _MAX_HEADER:
+        raise SerializerError(f"the header takes {len(raw)} bytes; safetensors allows {_MAX_HEADER}")
+    return len(raw).to_bytes(8, "little") + raw
 
 
 def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str, str]]:
@@ -79,9 +109,13 @@ def _unpack(view: memoryview) -> tuple[list[Tensor], dict[str, str]]:
     length = int.from_bytes(view[:8], "little")
     if view.nbytes < 8 or length > min(_MAX_HEADER, view.nbytes - 8):  # noqa: PLR2004  the length itself
         raise ValueError("its header is longer than it is")
-    header = json.loads(bytes(view[8 : 8 + length]), object_pairs_hook=_unique)
-    metadata = header.pop("__metadata__", {})
-    if not all(isinstance(text, str) for text in metadata.values()):
+    text = str(view[8 : 8 + length], "utf-8")  # json would take other encodings too
+    if not text.startswith("{"):
+        raise ValueError("its header does not begin with a brace")
+    header = json.loads(text, object_pairs_hook=_unique)
+    metadata = header.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("its metadata is no text")
     data = view[8 + length :]
     rows = sorted((_row(name, facts) for name, facts in header.items()), key=lambda row: row[3])
