@@ -71,15 +71,21 @@ def sign(line: bytes) -> bytes:
 
 
 def check_signed(raw: bytes) -> bytes:
-    """The line of JSON in *raw*.
+    """The line of JSON in *raw*, without its newline.
 
     Raises:
         DamagedError: the digest line does not fit.
     """
-    end = raw.find(b"\n") + 1
-    if not end or raw[end:] != blake3(raw[:end]).hexdigest().encode() + b"\n":
+    return _split(raw)[0]
+
+
+def _split(raw: bytes) -> tuple[bytes, str]:
+    """The line of JSON in *raw*, and the digest of all of it; each byte is hashed once."""
+    line, end, rest = raw.partition(b"\n")
+    hasher = blake3(line + end)
+    if not end or rest != hasher.hexdigest().encode() + b"\n":
         raise DamagedError("its digest line does not fit its bytes")
-    return raw[:end]
+    return line, hasher.update(rest).hexdigest()
 
 
 def encode(
@@ -111,12 +117,12 @@ def parse(raw: bytes, number: int) -> Entry:
         DamagedError: it is not an entry of this number; says why.
     """
     try:
-        facts = orjson.loads(check_signed(raw))
+        line, own = _split(raw)
+        facts = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise DamagedError(f"it is no JSON: {error}") from None
     if not _is_entry(facts, number):
         raise DamagedError(f"it does not have the fields of entry {number}")
-    own = blake3(raw).hexdigest()
     return Entry(number, facts["prev"], facts["tx"], facts["time"], facts["actor"], facts["seen"], facts["ops"], own)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -28,12 +28,14 @@ from modelkeep.modelversion import ABSENT, Absent, ModelVersion, check_label, ch
 from modelkeep.ref import ModelRef, check_model_name, decode_name
 from modelkeep.serializers.port import Serializer
 from modelkeep.sink import SaveSink
-from modelkeep.storage import Storage
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.system import System, format_time
 from modelkeep.values import check_text, mapping_to_json, metrics_to_json
 from modelkeep.version import Origin, Parent, Record
+
+if TYPE_CHECKING:
+    from modelkeep.storage import Storage
 
 ENVIRONMENT = "MODELKEEP_REGISTRY"
 DEFAULT = ".modelkeep"
@@ -285,6 +287,8 @@ class Registry:
     @property
     def storage(self) -> Storage:
         """The bytes: verification and repair."""
+        from modelkeep.storage import Storage
+
         return Storage(self._home)
 
     def settle(self, token: str) -> Settlement:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -36,6 +34,8 @@ class SaveSink:
     def __exit__(self, *_: object) -> None:
         self._open.close()
         if self._folder is not None:
+            import shutil
+
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def put(self, path: str, *buffers: Buffer, opaque: bool = True) -> None:
@@ -45,6 +45,8 @@ class SaveSink:
     @contextmanager
     def stream(self, path: str) -> Iterator[BinaryIO]:
         """See `Sink.stream`."""
+        import tempfile
+
         spool = self._open.enter_context(tempfile.SpooledTemporaryFile(max_size=PIECE))  # noqa: SIM115  the stack does
         yield cast(BinaryIO, spool)
 
@@ -58,6 +60,8 @@ class SaveSink:
     def folder(self) -> Path:
         """See `Sink.folder`."""
         if self._folder is None:
+            import tempfile
+
             self._folder = Path(tempfile.mkdtemp(prefix="modelkeep-"))
         return self._folder
 

@@ -5,12 +5,9 @@ All of it comes in through ``Registry(..., system=...)``, so that tests and the 
 
 from __future__ import annotations
 
-import getpass
 import os
 import platform
 import random
-import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Callable
@@ -22,6 +19,8 @@ import attrs
 
 @lru_cache(maxsize=1)
 def _git_email() -> str | None:
+    import subprocess  # these imports cost 10 ms, and only a writer needs them
+
     try:
         answer = subprocess.run(
             ["git", "config", "--get", "user.email"],  # noqa: S607  git is found on the PATH, as for the user
@@ -35,16 +34,22 @@ def _git_email() -> str | None:
     return answer.stdout.strip() or None
 
 
-def find_actor() -> str:
-    """Who is at work: ``MODELKEEP_ACTOR``, else the e-mail address that Git knows, else ``user@host``."""
-    named = os.environ.get("MODELKEEP_ACTOR", "").strip() or _git_email()
-    if named:
-        return _text(named)
+@lru_cache(maxsize=1)
+def _user_at_host() -> str:
+    import getpass
+    import socket
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = "unknown"
-    return _text(f"{user}@{socket.gethostname()}")
+    return f"{user}@{socket.gethostname()}"
+
+
+def find_actor() -> str:
+    """Who is at work: ``MODELKEEP_ACTOR``, else the e-mail address that Git knows, else ``user@host``."""
+    named = os.environ.get("MODELKEEP_ACTOR", "").strip() or _git_email()
+    return _text(named or _user_at_host())
 
 
 def _text(name: str) -> str:

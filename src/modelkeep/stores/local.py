@@ -61,12 +61,8 @@ class LocalStore:
     def __init__(self, root: str | Path, *, durable: bool = True) -> None:
         self.root = Path(root).absolute()
         self.durable = durable
+        self.url = self.root.as_uri()
         self._base = os.fspath(self.root)
-
-    @property
-    def url(self) -> str:
-        """The folder as a ``file://`` URL."""
-        return self.root.as_uri()
 
     def __repr__(self) -> str:
         return f"LocalStore({self._base!r}, durable={self.durable})"

@@ -114,7 +114,7 @@ class Play:
 
     def _unsettled(self, error: UnsettledError) -> None:
         intent = self.actor.intent
-        if self.random.random() < 0.3:  # noqa: PLR2004  some never ask
+        if not self.world.flaky and self.random.random() < 0.3:  # noqa: PLR2004  some never ask
             return
         self.actor.intent = Intent("settle", intent.name, self.world.step)
         try:

@@ -63,7 +63,7 @@ _fill, _create, _refresh = journal.Journal._fill, journal.Journal._create, journ
 _decided, _read_cold = journal.Journal._decided, journal.Journal._read_cold
 
 
-def _fill_without_scan(self: Any, ops: Any, tx: str, sisters: Any) -> Any:
+def _fill_without_scan(self: Any, ops: Any, tx: str, sisters: Any, losses: int) -> Any:
     head = self.head
     number = head + 1
     if self._create(number, self._encoded(ops, tx, sisters), tx):

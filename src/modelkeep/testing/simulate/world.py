@@ -19,7 +19,8 @@ from modelkeep.system import System
 
 _EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 _FAULTS = 0.06  # share of storage calls that go wrong
-_OUTAGES = 0.4  # share of unanswered writes after which an actor's next writes go unanswered too
+# share of unanswered writes after which an actor's next ones go unanswered too, by whether a schedule is flaky
+_OUTAGES = {False: 0.3, True: 0.9}
 _OUTAGE = 6  # writes; more than the library tries
 _UNANSWERED = ("lost request", "lost reply", "late", "late")
 _MAX_STEPS = 20_000  # storage calls of one schedule; more means that an actor never ends
@@ -63,7 +64,8 @@ class World:
     """One schedule: everything in it follows from the seed.
 
     Args:
-        seed: every fourth has no faults, every third is directed at releases.
+        seed: every fourth has no faults, every third is directed at releases, every
+            third at outages.
         watch: told of every object that is created, with the intent of its actor.
         attempt: told of every create that is asked for, before anything happens.
         overwrites: a store without create-if-absent, for a planted fault.
@@ -84,6 +86,7 @@ class World:
         self.violations: list[Violation] = []
         self.faulty = seed % 4 != 0
         self.directed = seed % 3 == 0
+        self.flaky = seed % 3 == 1
         self.attempt = attempt
         self._watch = watch
         self._overwrites = overwrites
@@ -164,7 +167,7 @@ class World:
             actor.outage -= 1
             return self.random.choice(_UNANSWERED)
         fault = self._fault(*_UNANSWERED, "duplicate", "crash before", "crash after", *more)
-        if fault in _UNANSWERED and self.random.random() < _OUTAGES:
+        if fault in _UNANSWERED and self.random.random() < _OUTAGES[self.flaky]:
             actor.outage = _OUTAGE
         return fault
 

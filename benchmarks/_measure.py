@@ -1,0 +1,123 @@
+"""What the benchmarks share: clocks, tables, a place to write, and a line about the machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+Clock = Callable[[], float]
+
+
+@attrs.frozen
+class Row:
+    """Measurements of one thing, in seconds.
+
+    Args:
+        what: its name.
+        seconds: one number for each repetition.
+        base: those of the thing in the same run that it is compared with; None if it is compared with nothing.
+        limit: what the median should not exceed.
+        every: the limit holds for the worst, too.
+    """
+
+    what: str
+    seconds: Sequence[float]
+    base: Sequence[float] | None = None
+    limit: float | None = None
+    every: bool = False
+
+    def cells(self) -> list[str]:
+        median = statistics.median(self.seconds)
+        judged = max(self.seconds) if self.every else median
+        return [
+            self.what,
+            str(len(self.seconds)),
+            shown(median),
+            shown(percentile(self.seconds, 0.99)),
+            shown(max(self.seconds)),
+            f"{median / statistics.median(self.base):.2f}" if self.base else "",
+            shown(self.limit) if self.limit else "",
+            "" if self.limit is None else "met" if judged <= self.limit else f"short, {judged / self.limit:.2f} x",
+        ]
+
+
+def table(title: str, against: str, rows: Sequence[Row]) -> None:
+    """Print *rows*; *against* names what the ratio divides by."""
+    head = ["", "runs", "median", "p99", "worst", f"x {against}" if against else "ratio", "limit", ""]
+    lines = [head, *(row.cells() for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    print(f"\n{title}")
+    for line in lines:
+        print(
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+        )
+
+
+def shown(seconds: float) -> str:
+    """A time in a unit that fits."""
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e3:.4f} ms"
+
+
+def percentile(seconds: Sequence[float], share: float) -> float:
+    """The smallest number that *share* of the numbers do not exceed."""
+    return sorted(seconds)[max(0, min(len(seconds) - 1, round(share * len(seconds)) - 1))]
+
+
+def timed(work: Callable[[], object], clock: Clock = time.perf_counter) -> float:
+    """How long one call takes."""
+    start = clock()
+    work()
+    return clock() - start
+
+
+def in_turn(works: Sequence[Callable[[], object]], times: int, clock: Clock = time.perf_counter) -> list[list[float]]:
+    """Measure several things turn about, so that a slow moment of the machine hits all of them."""
+    rounds = [[timed(work, clock) for work in works] for _ in range(times)]
+    return [list(column) for column in zip(*rounds, strict=True)]
+
+
+def machine(folder: Path | None = None) -> str:
+    """One line about where the numbers come from."""
+    disk = f", {_file_system(folder)}" if folder else ""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores{disk}"
+
+
+def _file_system(folder: Path) -> str:
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return "file system unknown"
+    around = {str(folder.resolve()), *map(str, folder.resolve().parents)}
+    return max((len(point), kind) for point, kind in mounts if point in around)[1]
+
+
+def folder_argument(parser: argparse.ArgumentParser) -> None:
+    """Let the user say where to write."""
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to write (a disk)")
+
+
+@contextmanager
+def scratch(within: Path) -> Iterator[Path]:
+    """A new folder that is gone afterwards."""
+    made = Path(tempfile.mkdtemp(prefix="modelkeep-bench-", dir=within))
+    print(machine(made))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
