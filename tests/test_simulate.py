@@ -9,7 +9,7 @@ from modelkeep.testing.simulate.__main__ import hunt, main
 from modelkeep.testing.simulate.planted import PLANTED, Planted
 
 SCHEDULES = 1000  # a hundred times as many are run by hand: see docs/explain/promises.md
-ENOUGH = 4000  # schedules within which a planted fault must show
+ENOUGH = 10_000  # schedules within which a planted fault must show
 
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, 250))

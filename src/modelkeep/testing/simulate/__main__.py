@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--planted", action="store_true", help="check that the planted faults are caught")
     options = parser.parse_args(arguments)
     if options.planted:
-        return 1 if _hunt_all(max(options.schedules, 5000)) else 0
+        return 1 if _hunt_all(max(options.schedules, 10_000)) else 0
     if options.seed is not None:
         print(outcome := run(options.seed))
         return 1 if outcome.violation else 0
