@@ -22,7 +22,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     3: ("registry", "model", "modelversion", "storage", "listing"),
     2: ("_home", "_line", "_publish", "_resolve", "_trust"),
     1: (
-        *("_origins", "journal", "fold", "folds", "entry", "tiles", "manifest", "packs", "sink", "zstd"),
+        *("_origins", "journal", "reading", "fold", "folds", "entry", "tiles", "manifest", "packs", "sink", "zstd"),
         *("stores", "serializers"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),

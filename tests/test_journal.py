@@ -34,8 +34,9 @@ from modelkeep.fold import Fold
 from modelkeep.folds import policy, versions
 from modelkeep.folds.policy import Policy, SetPolicy
 from modelkeep.folds.rules import Op
-from modelkeep.journal import Finding, Journal
+from modelkeep.journal import Journal
 from modelkeep.layout import entry_key, tile_key
+from modelkeep.reading import Finding
 from modelkeep.stores.local import LocalStore
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.port import Store

@@ -20,7 +20,7 @@ from modelkeep.errors import (
     ModelkeepError,
 )
 from modelkeep.folds import policy
-from modelkeep.journal import Finding, Journal
+from modelkeep.journal import Journal
 from modelkeep.layout import (
     CATALOG,
     MARKER,
@@ -35,6 +35,7 @@ from modelkeep.layout import (
 )
 from modelkeep.manifest import Manifest, ManifestError
 from modelkeep.packs import padding_faults
+from modelkeep.reading import Finding
 from modelkeep.ref import decode_name
 from modelkeep.version import Place, identity_digest
 

@@ -51,10 +51,11 @@ def _small_tiles() -> Iterator[None]:
     """Tiles of three entries and windows of a few, so that short schedules pass every boundary."""
     with (
         mock.patch("modelkeep.journal.FAN_OUT", 3),
+        mock.patch("modelkeep.reading.FAN_OUT", 3),
         mock.patch("modelkeep.tiles.FAN_OUT", 3),
         mock.patch("modelkeep.tiles.SPAN", {0: 3, 1: 3, 2: 9}),
-        mock.patch("modelkeep.journal._FIRST_WINDOW", 2),
-        mock.patch("modelkeep.journal._WINDOW", 3),
+        mock.patch("modelkeep.reading._FIRST_WINDOW", 2),
+        mock.patch("modelkeep.reading._WINDOW", 3),
     ):
         yield
 

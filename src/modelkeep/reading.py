@@ -1,0 +1,351 @@
+"""Reading a journal: cold in three rounds, warm in one GET, its past, and the check of every entry.
+
+`modelkeep.journal.Journal` adds the writing.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Generic
+
+import attrs
+
+from modelkeep import tiles
+from modelkeep.entry import DamagedError, Entry, Head, genesis, parse
+from modelkeep.errors import FormatError, IntegrityError, MissingObjectError
+from modelkeep.fold import Fold
+from modelkeep.folds.rules import Rules, S
+from modelkeep.forks import renew_after_fork
+from modelkeep.layout import FAN_OUT, entry_key
+from modelkeep.stores.port import Store
+from modelkeep.system import System
+
+_FIRST_WINDOW = 16  # entries asked for beyond the tiles, in the same round as the tiles
+_WINDOW = 100  # entries asked for at once after that
+_LONGEST_GAP = 10_000  # lost entries in a row that verify looks for, one by one
+
+
+@attrs.frozen
+class Finding:
+    """Something that a verification reports.
+
+    Args:
+        key: the object.
+        problem: what is wrong with it.
+        kind: ``damaged``, ``missing``, ``void``, ``tile``, ``tail`` (an entry that others have seen), ``stray`` (no
+            object of a registry), or, harmless, ``leftover`` (an upload that no entry names) and ``unlisted``.
+    """
+
+    key: str
+    problem: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}"
+
+
+class JournalReader(Generic[S]):
+    """One journal: its state as far as this process has read, and how to read on.
+
+    Args:
+        store: where it lies.
+        prefix: what its keys begin with.
+        registry: the id of the registry, which entry 1 is bound to.
+        rules: what its operations mean.
+        system: the clock, pauses and the author.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, store: Store, prefix: str, registry: str, rules: Rules[S], system: System) -> None:
+        self.store = store
+        self.prefix = prefix
+        self.lock = threading.RLock()
+        self._rules = rules
+        self._system = system
+        self._genesis = genesis(registry, prefix)
+        self._cold = True
+        self._fold = self._start()
+        self._untiled: list[bytes] = []  # the bytes of the entries after the last tile
+        self._kept: list[bytes] | None = None  # the bytes of all entries, for those who ask for the past
+        self._since: dict[str, Entry] = {}  # entries read since the append under way began, by transaction
+
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`: another thread may have held the lock, and half a fold."""
+        self.lock = threading.RLock()
+        self._cold = True
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.prefix!r}, head={self.head})"
+
+    @property
+    def state(self) -> S:
+        """What the entries read so far add up to."""
+        return self._fold.state
+
+    @property
+    def head(self) -> int:
+        """The number of the last entry read so far; 0 before the first."""
+        return self._fold.head
+
+    @property
+    def seen(self) -> Head:
+        """The head as sister journals note it: number and digest."""
+        return self._fold.seen
+
+    @property
+    def sealed(self) -> set[int]:
+        """Damaged entries whose loss was accepted."""
+        return self._fold.sealed
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether nothing was read yet."""
+        return self._cold
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read up to the current head; one GET when nothing is new.
+
+        Cold: one listing, then the tiles and first entries at once, then the other entries: three rounds.
+
+        Raises:
+            IntegrityError: an entry is damaged and no seal says so.
+            FormatError: an entry has an operation that only a newer release knows.
+        """
+        with self.lock:
+            self._refresh()
+            self._since.clear()
+
+    def replay(self) -> Iterator[tuple[Entry, S, str | None]]:
+        """Every entry again from the first, each with the state after it and why it is void, if it is.
+
+        The state is the same object each time. Costs what a cold open costs.
+
+        Raises:
+            IntegrityError: an entry was damaged or lost since it was read.
+        """
+        fold = self._start()
+        for raw in self._read_past():
+            entry = fold.take(raw)
+            if entry:
+                yield entry, fold.state, fold.void.get(entry.number)
+
+    def at(self, moment: str) -> S:
+        """The state at *moment*: after the last entry before which no entry bears a later time.
+
+        Raises:
+            IntegrityError: see `refresh`.
+        """
+        self.refresh()
+        fold = self._start()
+        for number, raw in enumerate(self._read_past(), 1):
+            with suppress(DamagedError):
+                if parse(raw, number).time > moment:
+                    break
+            fold.take(raw)
+        return fold.state
+
+    def _start(self) -> Fold[S]:
+        return Fold(self._rules, (0, self._genesis))
+
+    def _key(self, number: int) -> str:
+        return entry_key(self.prefix, number)
+
+    def _get(self, number: int) -> bytes | None:
+        try:
+            return self.store.get(self._key(number))
+        except MissingObjectError:
+            return None
+
+    def _refresh(self) -> None:
+        self._read_new()
+        self._check_readable()
+
+    def _read_new(self) -> None:
+        if self._cold or self._fold.faults:  # a damaged entry may have been read half-written, or been brought back
+            self._read_cold()
+        elif (raw := self._get(self.head + 1)) is not None:
+            self._take(raw)
+            self._read_on(1)
+            self._leave_tiles_to_others()
+
+    def _read_cold(self) -> None:
+        with _collector_at_rest():
+            self._fold_cold()
+
+    def _fold_cold(self) -> None:
+        known = set(tiles.plan(self.store, self.prefix))
+        while True:
+            plan = tiles.cover(self.prefix, known)
+            window = range(plan.covered + 1, plan.covered + 1 + _FIRST_WINDOW)
+            found = self.store.get_many([*plan.keys(), *map(self._key, window)])
+            self._fold, self._untiled = self._start(), []
+            self._kept = None if self._kept is None else []
+            if not self._take_parts(plan, found):
+                self._read_on(_WINDOW)
+            elif self._take_window(window, found):
+                self._read_on(_WINDOW - _FIRST_WINDOW)
+            unsound = self._unsound(plan)
+            if unsound is None:
+                break
+            known.discard(unsound)  # its entries are the truth: once more without it
+        self._cold = False
+
+    def _take_parts(self, plan: tiles.Plan, found: Mapping[str, bytes]) -> bool:
+        """Take the entries that *plan* covers; whether all were there."""
+        for part in plan.parts:
+            for raw in self._raws_of(plan, part, found):
+                if raw is None:
+                    return False
+                self._fold_in(raw)
+        return True
+
+    def _raws_of(self, plan: tiles.Plan, part: tiles.Tile, found: Mapping[str, bytes]) -> Iterable[bytes | None]:
+        keys = plan.keys_of(part)
+        if not part[0]:
+            return map(found.get, keys)
+        return tiles.split(found.get(keys[0]), tiles.SPAN[part[0]]) or [b""]  # b"" is a fault, seen below
+
+    def _unsound(self, plan: tiles.Plan) -> tiles.Tile | None:
+        """The first tile in which, or right behind which, an entry does not fit; None if all are as they should be."""
+        for number in self._fold.faults:
+            tile = plan.tile_with(number) or plan.tile_with(number - 1)
+            if tile is not None:
+                return tile
+        return None
+
+    def _read_on(self, count: int) -> None:
+        while True:
+            window = range(self.head + 1, self.head + 1 + count)
+            if not self._take_window(window, self.store.get_many(list(map(self._key, window)))):
+                return
+            count = min(2 * count, _WINDOW)
+
+    def _take_window(self, window: range, found: Mapping[str, bytes]) -> bool:
+        """Take the entries of *window*; whether all were there."""
+        last = max((n for n in window if self._key(n) in found), default=0)
+        for number in window:
+            raw = found.get(self._key(number))
+            if raw is None and number < last:
+                raw = self._get(number)  # it may have come after it was asked for: entries are dense
+                if raw is None:
+                    raise self._missing(number, last)
+            if raw is None:
+                return False
+            self._take(raw)
+        return True
+
+    def _fold_in(self, raw: bytes) -> Entry | None:
+        if self._kept is not None:
+            self._kept.append(raw)
+        return self._fold.take(raw)
+
+    def _take(self, raw: bytes) -> Entry | None:
+        entry = self._fold_in(raw)
+        if entry is None:
+            self._untiled = []  # a tile holds sound entries only
+        else:
+            self._untiled.append(raw)
+            self._since[entry.tx] = entry
+        return entry
+
+    def _read_past(self) -> list[bytes]:
+        """The bytes of all entries read so far, again; damage that was not accepted is an error."""
+        again: JournalReader[S] = JournalReader(self.store, self.prefix, "", self._rules, self._system)
+        again._genesis, again._kept = self._genesis, []
+        if self.head:
+            again._refresh()
+        if again.head < self.head:
+            raise self._missing(again.head + 1, self.head)
+        return again._kept[: self.head]
+
+    def _missing(self, number: int, last: int) -> IntegrityError:
+        return IntegrityError(
+            f"{self._key(number)} is missing although entry {last} is there; bring the object back from a backup, and "
+            "run `modelkeep verify`",
+            key=self._key(number),
+            number=number,
+        )
+
+    def _check_readable(self) -> None:
+        for number, problem in self._fold.faults.items():
+            raise IntegrityError(
+                f"{self._key(number)} is damaged: {problem}; bring the object back from a backup, or accept the loss "
+                f"with registry.storage.seal({self._key(number)!r})",
+                key=self._key(number),
+                number=number,
+            )
+        for number, op in self._fold.unknown.items():
+            raise FormatError(
+                f"{self._key(number)} has the operation {op!r}, which this release does not know; upgrade modelkeep",
+                key=self._key(number),
+            )
+
+    def _leave_tiles_to_others(self) -> None:
+        """Forget the bytes of hundreds that others passed, and tiled, while this process only read."""
+        while len(self._untiled) > 2 * FAN_OUT:
+            self._forget_to_boundary()
+
+    def _forget_to_boundary(self) -> int:
+        start = self.head - len(self._untiled)
+        del self._untiled[: FAN_OUT - start % FAN_OUT]
+        return start
+
+    # -- verification ----------------------------------------------------------------------------------------
+
+    def verify(self) -> list[Finding]:
+        """Read every entry and tile and report what is wrong, the first bad entry first."""
+        listed = tiles.listed_entries(self.store, self.prefix)
+        last = _last(listed)
+        raws = self._read_each(last)
+        fold = self._start()
+        for raw in raws:
+            fold.take(raw or b"")
+        findings = [
+            Finding(self._key(n), "it is missing", "missing")
+            if raws[n - 1] is None
+            else Finding(self._key(n), problem, "damaged")
+            for n, problem in fold.faults.items()
+        ]
+        findings += [Finding(self._key(n), f"it is void: {rule}", "void") for n, rule in fold.void.items()]
+        findings += [Finding(self._key(n), "it lies far beyond the end", "stray") for n in sorted(listed) if n > last]
+        sound = [raw or b"" for raw in raws]
+        return findings + [Finding(key, wrong, "tile") for key, wrong in tiles.compare(self.store, self.prefix, sound)]
+
+    def _read_each(self, last: int) -> list[bytes | None]:
+        """The bytes of every entry from 1 to *last*, from its own object."""
+        raws: list[bytes | None] = []
+        for first in range(1, last + 1, _WINDOW):
+            keys = [self._key(number) for number in range(first, min(first + _WINDOW, last + 1))]
+            found = self.store.get_many(keys)
+            raws.extend(found.get(key) for key in keys)
+        return raws
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Folding 100,000 entries makes a million objects that stay, and the collector would look through them all."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _last(listed: Iterable[int]) -> int:
+    """The last entry of a journal by what a listing shows, not counting strays far beyond the others."""
+    last = 0
+    for number in sorted(listed):
+        if number - last > _LONGEST_GAP:
+            break
+        last = number
+    return last
