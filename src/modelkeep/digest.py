@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from blake3 import blake3
@@ -52,9 +51,6 @@ def join_digests(rows: Iterable[tuple[bytes, int]]) -> str:
     return digest(b"".join(piece + length.to_bytes(8, "little") for piece, length in listed))
 
 
-_HEX = re.compile(r"[0-9a-f]{64}")
-
-
 def is_digest(value: object) -> bool:
     """Whether *value* is the text of a digest."""
-    return isinstance(value, str) and _HEX.fullmatch(value) is not None
+    return isinstance(value, str) and len(value) == 2 * len(_EMPTY) and not value.strip("0123456789abcdef")
