@@ -143,7 +143,8 @@ class Home:
             return
         raise StoreError(
             f"{self.store.url} let an object be created that exists already ({MARKER}, registry {found}): two writers "
-            "could both win a number; use a store with create-if-absent",
+            "could both win a number. Use a store with create-if-absent, or open it with single_writer=True if one "
+            "process alone ever writes",
             url=self.store.url,
         )
 

@@ -1,4 +1,4 @@
-"""`Registry`: where models are saved and found. A prefix on a disk or in memory; no server, no database."""
+"""`Registry`: where models are saved and found. A prefix on a disk, S3 or GCS; no server, no database."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from modelkeep.serializers.port import Serializer
 from modelkeep.sink import SaveSink
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
+from modelkeep.stores.retries import Retries
 from modelkeep.system import System, format_time
 from modelkeep.values import check_text, mapping_to_json, metrics_to_json
 from modelkeep.version import Origin, Parent, Record
@@ -61,10 +62,16 @@ class Registry:
     """A place where models are versioned. Opening one reads and writes nothing.
 
     Args:
-        url: a folder, ``file://…``, ``memory://name``, or a `Store`; without it the environment variable
-            ``MODELKEEP_REGISTRY``, else ``./.modelkeep``.
+        url: a folder, ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``file://…``, ``memory://name``, any other place
+            that fsspec opens, or a `Store`; without it the environment variable ``MODELKEEP_REGISTRY``, else
+            ``./.modelkeep``.
+        storage_options: what the client of a remote place takes (endpoint, profile, keys, proxies); kept in memory
+            only: never stored, logged or shown.
         durable: local disk only: wait for the disk before a write counts as done. Without it a save is some 10 ms
             faster, and a power cut may lose the last half minute; a crash of the process loses nothing.
+        single_writer: you see to it that one process alone ever writes, so that a place without create-if-absent will
+            do; without it such a place can be read only.
+        retries: remote places only: how long and how often to try.
         system: the clock, ids, pauses and the author; tests and simulations give their own.
 
     Safe to use from several threads, and in a forked child.
@@ -82,13 +89,22 @@ class Registry:
         self,
         url: str | os.PathLike[str] | Store | None = None,
         *,
+        storage_options: Mapping[str, Any] | None = None,
         durable: bool = True,
+        single_writer: bool = False,
+        retries: Retries | None = None,
         system: System | None = None,
     ) -> None:
         if url is None:
             url = os.environ.get(ENVIRONMENT) or DEFAULT
         if isinstance(url, (str, os.PathLike)):
-            self._store = open_store(os.fspath(url), durable=durable)
+            self._store = open_store(
+                os.fspath(url),
+                storage_options=storage_options,
+                durable=durable,
+                single_writer=single_writer,
+                retries=retries,
+            )
         elif isinstance(url, (bytes, int)):
             raise InvalidValueError(f"{url!r} is no place for a registry; give a folder as text or path, or a URL")
         else:

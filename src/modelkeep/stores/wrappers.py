@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError
+from modelkeep.forks import renew_after_fork
+from modelkeep.stores.memory import object_exists
 from modelkeep.stores.port import Store, StoredObject
 
 
@@ -57,6 +60,10 @@ class Wrapper:
 class ReadOnly(Wrapper):
     """Refuses to write.
 
+    Args:
+        within: the store that does the work.
+        why: ends the message.
+
     Example:
         >>> from modelkeep.stores.memory import MemoryStore
         >>> ReadOnly(MemoryStore()).create("a", b"")
@@ -64,8 +71,12 @@ class ReadOnly(Wrapper):
         modelkeep.errors.AccessError: memory:// was opened for reading only, so a cannot be written
     """
 
+    def __init__(self, within: Store, *, why: str = "") -> None:
+        super().__init__(within)
+        self._why = f": {why}" if why else ""
+
     def _refuse(self, key: str) -> AccessError:
-        return AccessError(f"{self.url} was opened for reading only, so {key} cannot be written", key=key)
+        return AccessError(f"{self.url} was opened for reading only, so {key} cannot be written{self._why}", key=key)
 
     def create(self, key: str, value: bytes) -> None:
         """Raises `AccessError`."""
@@ -80,6 +91,34 @@ class ReadOnly(Wrapper):
     def delete(self, keys: Iterable[str]) -> None:
         """Raises `AccessError`."""
         raise self._refuse(", ".join(keys))
+
+
+class SingleWriter(Wrapper):
+    """Looks before it creates, for stores that ignore conditions; sound only while one process alone writes.
+
+    Example:
+        >>> from modelkeep.stores.memory import MemoryStore
+        >>> store = SingleWriter(MemoryStore())
+        >>> store.create("a", b"1"); store.create("a", b"2")
+        Traceback (most recent call last):
+        modelkeep.errors.ObjectExistsError: memory:// has an object a already; it was left as it is
+    """
+
+    def __init__(self, within: Store) -> None:
+        super().__init__(within)
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`."""
+        self._lock = threading.Lock()
+
+    def create(self, key: str, value: bytes) -> None:
+        """See `Store.create`. Two requests."""
+        with self._lock:  # of this process's threads one wins
+            if any(item.key == key for item in self.within.list(key)):
+                raise object_exists(self.url, key)
+            self.within.create(key, value)
 
 
 class Recording(Wrapper):

@@ -1,0 +1,159 @@
+"""`Bucket`: what `RemoteStore` asks of a client library, request by request; and the sorts of trouble it can meet.
+
+An adapter makes requests, once each, and sorts the client's errors. Trying again, bounds on what is under way,
+threads, forks and the port are `RemoteStore`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import attrs
+
+from modelkeep.errors import InvalidValueError
+from modelkeep.stores.port import StoredObject
+
+
+class Kind(enum.Enum):
+    """What a request that failed leaves behind, and so what comes next."""
+
+    MISSING = "the object is not there"
+    EXISTS = "the object is there, and the request said: only if it is not"
+    DENIED = "no right to it"
+    REFUSED = "nothing was done, and nothing would be if it were asked again"
+    NOT_DONE = "nothing was done; asked again, it may be"
+    UNKNOWN = "no sound answer came: it may have been done"
+
+
+@attrs.frozen
+class Trouble:
+    """A client's error, sorted.
+
+    Args:
+        kind: what comes next.
+        text: what went wrong, and what to do if that is known; no secrets.
+    """
+
+    kind: Kind
+    text: str
+
+
+class TroubleError(Exception):
+    """Raised by adapters where no error of the client says it.
+
+    Args:
+        trouble: what is wrong.
+    """
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.text)
+        self.trouble = trouble
+
+
+@attrs.frozen
+class Page:
+    """Some lines of a listing, with keys as the server gives them.
+
+    Args:
+        objects: the lines.
+        after: what to ask the next page with; None after the last.
+    """
+
+    objects: list[StoredObject]
+    after: str | None
+
+
+class Upload(Protocol):
+    """A large object on its way up, in parts."""
+
+    async def begin(self) -> None: ...
+    async def part(self, number: int, offset: int, data: bytes, *, last: bool) -> None: ...
+    async def finish(self) -> None: ...
+    async def abort(self) -> None: ...
+
+
+class Bucket(Protocol):
+    """Requests to one bucket; keys are whole keys of the bucket. Errors are the client's own; `sort` sorts them."""
+
+    ordered: bool
+    """Whether listings come in key order, as far as is known."""
+
+    width: int
+    """How many parts of an upload may be under way at once."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    async def create(self, key: str, value: bytes) -> None: ...
+    async def put(self, key: str, value: bytes) -> None: ...
+    async def get(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
+        """The bytes of a span, and the size of the whole object."""
+        ...
+
+    async def page(self, prefix: str, after: str | None) -> Page: ...
+    async def delete(self, key: str) -> None: ...
+    def upload(self, key: str) -> Upload: ...
+    def sort(self, error: Exception) -> Trouble: ...
+
+
+@attrs.frozen
+class Place:
+    """A bucket and the beginning of all keys in it, as a URL says.
+
+    Example:
+        >>> place = Place.parse("s3://acme-ml/registry/")
+        >>> place.bucket, place.prefix, place.url
+        ('acme-ml', 'registry/', 's3://acme-ml/registry')
+    """
+
+    scheme: str
+    bucket: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        """The place as it is shown."""
+        return f"{self.scheme}://{self.bucket}/{self.prefix}".rstrip("/")
+
+    @classmethod
+    def parse(cls, url: str) -> Place:
+        """Read ``scheme://bucket/prefix``.
+
+        Raises:
+            InvalidValueError: it names no bucket, or holds what belongs into *storage_options*; shows no secret.
+        """
+        parts = urlsplit(url)
+        scheme = parts.scheme
+        if "@" in parts.netloc or ":" in parts.netloc:
+            raise InvalidValueError(
+                f"a {scheme}:// URL holds no credentials and no port; write {scheme}://bucket/prefix and give the rest "
+                "as storage_options"
+            )
+        if "?" in url or "#" in url:
+            raise InvalidValueError(
+                f"a {scheme}:// URL ends with the prefix; write {scheme}://{parts.netloc}{parts.path} and give options "
+                "as storage_options"
+            )
+        prefix = parts.path.strip("/")
+        if not parts.netloc or "//" in prefix or {".", ".."} & set(prefix.split("/")):
+            raise InvalidValueError(f"{url!r} names no bucket and prefix; write {scheme}://bucket/prefix", url=url)
+        return cls(scheme, parts.netloc, f"{prefix}/" if prefix else "")
+
+
+def hidden(text: str, options: Mapping[str, Any]) -> str:
+    """Take out of *text* whatever *options* hold that is long enough to be a secret.
+
+    Example:
+        >>> hidden("key AKIA12345678 is unknown", {"key": "AKIA12345678"})
+        'key … is unknown'
+    """
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            text = hidden(text, value)
+        elif isinstance(value, str) and len(value) >= 8 and not name.endswith("url"):  # noqa: PLR2004
+            text = text.replace(value, "…")
+    return text

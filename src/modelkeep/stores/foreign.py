@@ -1,0 +1,178 @@
+"""Any other place that fsspec reaches: for reading; for writing only where one process alone ever writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from modelkeep.digest import Buffer
+from modelkeep.errors import AccessError, InvalidValueError, ModelkeepError, OutcomeUnknownError, StoreError
+from modelkeep.forks import renew_after_fork
+from modelkeep.stores.bucket import hidden
+from modelkeep.stores.memory import check_key, check_prefix, check_span, check_value, missing_object, object_exists
+from modelkeep.stores.port import StoredObject
+
+T = TypeVar("T")
+
+_WHEN = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")  # by file system
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+
+
+class FsspecStore:
+    """Objects wherever fsspec reaches: Azure, SFTP, HTTP, WebDAV and more.
+
+    fsspec promises no create-if-absent, so `create` looks and then writes: of two writers at once both may win.
+    `open_store` hands it out for reading, and for writing with ``single_writer=True`` only.
+
+    Args:
+        url: what fsspec understands.
+        options: what the file system takes. Kept in memory only, never shown.
+    """
+
+    remote = True
+    libraries = ("fsspec",)
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(options or {})
+        self._given = url
+        self.url = url.rstrip("/")
+        self._opened: tuple[AbstractFileSystem, str] | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`: the child makes connections of its own."""
+        self._opened = None
+
+    def __repr__(self) -> str:
+        return f"FsspecStore({self.url!r})"
+
+    def create(self, key: str, value: bytes) -> None:
+        """See the class: sound only while nobody else writes."""
+        check_value(key, value)
+        path = self._path(key)
+        if self._said(key, lambda: self._fs.exists(path)):
+            raise object_exists(self.url, key)
+        self.put_pack(key, [value])
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """See `Store.get`."""
+        check_span(key, span)
+        path = self._path(key)
+        if span is None:
+            return bytes(self._said(key, lambda: self._fs.cat_file(path)))
+        if not span[1] or span[0] >= self._said(key, lambda: self._fs.size(path)):
+            return b""
+        return bytes(self._said(key, lambda: self._fs.cat_file(path, start=span[0], end=sum(span))))
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.get_many`."""
+        paths = {self._path(key): key for key in keys}
+        if not paths:
+            return {}
+        found = self._said("", lambda: self._fs.cat(list(paths), on_error="return"))
+        values = {}
+        for path, value in found.items():
+            if isinstance(value, FileNotFoundError):
+                continue
+            if isinstance(value, Exception):
+                raise self._sorted(paths[path], value) from value
+            values[paths[path]] = bytes(value)
+        return values
+
+    def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
+        """See `Store.put_pack`; whether half of it can show is up to the file system."""
+        path = self._path(key)
+        folder = path.rpartition("/")[0]
+        self._said(key, lambda: self._fs.makedirs(folder, exist_ok=True), writes=True)
+        file = self._said(key, lambda: self._fs.open(path, "wb"), writes=True)
+        try:
+            for buffer in source:  # what it raises is not ours to translate
+                self._said(key, lambda data=buffer: file.write(data), writes=True)  # type: ignore[misc]
+        except BaseException:
+            with suppress(Exception):
+                file.discard() if hasattr(file, "discard") else file.close()
+            with suppress(Exception):
+                self._fs.rm_file(path)
+            raise
+        self._said(key, file.close, writes=True)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Store.list`. Reads the whole listing below the folder first."""
+        check_prefix(prefix)
+        root = self._root
+        folder = f"{root}/{prefix}".rpartition("/")[0]
+        try:
+            found = self._said(prefix, lambda: self._fs.find(folder, detail=True))
+        except ModelkeepError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return iter(())
+            raise
+        rows = ((path[len(root) + 1 :], facts) for path, facts in found.items())
+        kept = [StoredObject(key, int(facts.get("size") or 0), _when(facts)) for key, facts in rows]
+        return iter(sorted((item for item in kept if item.key.startswith(prefix)), key=lambda item: item.key))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store.delete`."""
+        for key in keys:
+            path = self._path(key)
+            try:
+                self._said(key, lambda at=path: self._fs.rm_file(at), writes=True)  # type: ignore[misc]
+            except ModelkeepError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+
+    @property
+    def _fs(self) -> AbstractFileSystem:
+        return self._open()[0]
+
+    @property
+    def _root(self) -> str:
+        return self._open()[1].rstrip("/")
+
+    def _open(self) -> tuple[AbstractFileSystem, str]:
+        if self._opened is None:
+            own = {**self._options, "skip_instance_cache": True, "use_listings_cache": False}
+            try:
+                self._opened = fsspec.url_to_fs(self._given, **own)
+            except (ValueError, ImportError, TypeError) as error:
+                raise InvalidValueError(hidden(f"fsspec cannot open this place: {error}", self._options)) from None
+        return self._opened
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{check_key(key)}"
+
+    def _said(self, key: str, request: Callable[[], T], *, writes: bool = False) -> T:
+        try:
+            return request()
+        except ModelkeepError:
+            raise
+        except Exception as error:
+            raise self._sorted(key, error, writes=writes) from error
+
+    def _sorted(self, key: str, error: Exception, *, writes: bool = False) -> ModelkeepError:
+        text = hidden(f"{self.url} {key}: {type(error).__name__}: {error}", self._options)
+        if isinstance(error, FileNotFoundError) and not writes:
+            return missing_object(self.url, key)
+        if isinstance(error, PermissionError):
+            return AccessError(f"{text}; ask for the right to it", key=key)
+        return (OutcomeUnknownError if writes else StoreError)(text, key=key)
+
+
+def _when(facts: Mapping[str, Any]) -> datetime:
+    """When an object was last written, if the file system says so; else 1970."""
+    for name in _WHEN:
+        value = facts.get(name)
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=UTC)
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                read = datetime.fromisoformat(value)
+                return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return _UNKNOWN

@@ -1,0 +1,257 @@
+"""The S3 store: Amazon S3 and servers that speak its protocol, through s3fs and its client, aiobotocore.
+
+Create-if-absent is one PUT with ``If-None-Match: *``. fsspec's own (``open("xb")``) is not sound: with zero bytes it
+overwrites. Errors are told apart by the response that the server gave: their Python types differ between servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from socket import gaierror
+from typing import Any
+
+import attrs
+import botocore.exceptions as botocore
+from aiohttp import ClientConnectorError
+from s3fs import S3FileSystem
+
+from modelkeep.errors import StoreError
+from modelkeep.stores.bucket import Kind, Page, Place, Trouble, TroubleError, Upload, hidden
+from modelkeep.stores.port import StoredObject
+from modelkeep.stores.remote import UNDER_WAY, RemoteStore
+from modelkeep.stores.retries import Retries
+
+_NO_STORE = "no-store"  # a cached "not found" would hide an entry that is there
+_OURS = ("asynchronous", "loop", "skip_instance_cache", "use_listings_cache")  # what the store itself decides
+_LISTS_IN_ORDER = ("AmazonS3", "MinIO", "cloudflare")  # SeaweedFS lists d/a/b before d/a-b
+_PARTS_UNDER_WAY = 4
+
+_KINDS = {
+    "NoSuchKey": Kind.MISSING,
+    "PreconditionFailed": Kind.EXISTS,
+    "ExpiredToken": Kind.DENIED,
+    "InvalidToken": Kind.DENIED,
+    "NoSuchBucket": Kind.REFUSED,
+    "NoSuchUpload": Kind.REFUSED,
+    "RequestTimeTooSkewed": Kind.REFUSED,
+    "SlowDown": Kind.NOT_DONE,
+    "BadDigest": Kind.NOT_DONE,
+    "IncompleteBody": Kind.NOT_DONE,
+    "XAmzContentSHA256Mismatch": Kind.NOT_DONE,
+    "XAmzContentChecksumMismatch": Kind.NOT_DONE,
+    "RequestTimeout": Kind.UNKNOWN,
+}
+_KINDS_BY_STATUS = {
+    401: Kind.DENIED,
+    403: Kind.DENIED,
+    404: Kind.MISSING,
+    408: Kind.UNKNOWN,
+    409: Kind.NOT_DONE,  # a conflicting request is under way; AWS says: try again
+    412: Kind.EXISTS,
+    429: Kind.NOT_DONE,
+}
+_REMEDIES = {
+    "NoSuchBucket": "there is no such bucket; create it, or mend the URL",
+    "RequestTimeTooSkewed": "this machine's clock is off; set it",
+    "InvalidAccessKeyId": "the access key is unknown there; check the credentials and the endpoint",
+    "SignatureDoesNotMatch": "the secret key does not fit; check the credentials",
+    "ExpiredToken": "the session has expired; log in again",
+    "AccessDenied": "access is denied; ask for the right to it (see docs/how-to/object-stores.md)",
+    "PermanentRedirect": "the bucket lies in another region; give client_kwargs={'region_name': …}",
+    "AuthorizationHeaderMalformed": "the bucket lies in another region; give client_kwargs={'region_name': …}",
+}
+_NEVER_SENT = (
+    botocore.ConnectTimeoutError,
+    botocore.ProxyConnectionError,
+)
+_NO_USE = (
+    botocore.NoCredentialsError,
+    botocore.PartialCredentialsError,
+    botocore.CredentialRetrievalError,
+    botocore.ProfileNotFound,
+    botocore.ParamValidationError,
+    botocore.NoRegionError,
+    botocore.TokenRetrievalError,
+    botocore.SSOError,
+    botocore.SSLError,
+)
+
+
+class S3Store(RemoteStore):
+    """Objects in a bucket of S3, or of a server that speaks its protocol.
+
+    Args:
+        url: ``s3://bucket/prefix``.
+        options: what s3fs takes: ``key``, ``secret``, ``profile``, ``anon``, ``endpoint_url``, ``requester_pays``,
+            ``s3_additional_kwargs`` (a KMS key), ``config_kwargs`` (proxies), … Kept in memory only, never shown.
+        retries: how long and how often to try.
+    """
+
+    libraries = ("fsspec", "s3fs", "aiobotocore", "botocore")
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None, *, retries: Retries | None = None) -> None:
+        place = Place.parse(url)
+        chosen = retries or Retries()
+        own = {name: value for name, value in (options or {}).items() if name not in _OURS}
+        super().__init__(place, lambda: S3Bucket(place.bucket, own, chosen), chosen)
+
+
+class S3Bucket:
+    """Requests to a bucket through a client of its own. See `modelkeep.stores.bucket.Bucket`."""
+
+    width = _PARTS_UNDER_WAY
+
+    def __init__(self, name: str, options: Mapping[str, Any], retries: Retries) -> None:
+        self.name = name
+        self.ordered = False
+        self._options = options
+        self._fs = _filesystem(options, retries)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = self._fs.loop
+        return loop
+
+    async def create(self, key: str, value: bytes) -> None:
+        await self._check_client()
+        await self._call("put_object", Key=key, Body=value, IfNoneMatch="*", CacheControl=_NO_STORE)
+
+    async def put(self, key: str, value: bytes) -> None:
+        await self._call("put_object", Key=key, Body=value)
+
+    async def get(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
+        try:
+            answer = await self._call("get_object", Key=key, Range=f"bytes={offset}-{offset + length - 1}")
+        except OSError as error:
+            if _response(error)[0] == 416:  # noqa: PLR2004  the object ends before the span begins
+                return b"", 0
+            raise
+        async with answer["Body"] as body:
+            data: bytes = await body.read()
+        if "ContentRange" not in answer:  # a server that gives the whole object all the same
+            return data[offset : offset + length], len(data)
+        return data, int(answer["ContentRange"].rpartition("/")[2])
+
+    async def page(self, prefix: str, after: str | None) -> Page:
+        more = {"ContinuationToken": after} if after else {}
+        answer = await self._call("list_objects_v2", Prefix=prefix, **more)
+        server = answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")
+        self.ordered = server.startswith(_LISTS_IN_ORDER)
+        objects = [StoredObject(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", ())]
+        return Page(objects, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None)
+
+    async def delete(self, key: str) -> None:
+        await self._call("delete_object", Key=key)
+
+    def upload(self, key: str) -> Upload:
+        return _Parts(self, key)
+
+    def sort(self, error: Exception) -> Trouble:
+        status, code, message = _response(error)
+        if status:
+            kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status)
+            if kind is None:
+                kind = Kind.UNKNOWN if status >= 500 else Kind.REFUSED  # noqa: PLR2004
+            said = _REMEDIES.get(code) or f"{message or code} (status {status})"
+            return Trouble(kind, hidden(said, self._options))
+        return Trouble(_kind_without_response(error), hidden(f"{type(error).__name__}: {error}", self._options))
+
+    async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._fs._call_s3(method, Bucket=self.name, **arguments)  # noqa: SLF001  see below
+        return answer
+
+    async def _check_client(self) -> None:
+        """A client that does not know the condition would leave it out without a word, and overwrite."""
+        client = await self._fs.set_session()
+        if "IfNoneMatch" not in client.meta.service_model.operation_model("PutObject").input_shape.members:
+            raise TroubleError(
+                Trouble(Kind.REFUSED, "the installed botocore is too old to create only what is absent; upgrade s3fs")
+            )
+
+
+# s3fs has a public call_s3, which blocks; _call_s3 is the same for callers that are on the loop already.
+
+
+@attrs.define
+class _Parts:
+    """A multipart upload; parts may go up in any order."""
+
+    bucket: S3Bucket
+    key: str
+    _id: str = ""
+    _tags: dict[int, str] = attrs.Factory(dict)
+    _finishing: bool = False
+
+    async def begin(self) -> None:
+        self._id = (await self._call("create_multipart_upload", upload=False))["UploadId"]
+
+    async def part(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        del offset, last
+        self._tags[number] = (await self._call("upload_part", PartNumber=number, Body=data))["ETag"]
+
+    async def finish(self) -> None:
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(self._tags.items())]
+        again, self._finishing = self._finishing, True
+        try:
+            await self._call("complete_multipart_upload", MultipartUpload={"Parts": parts})
+        except OSError as error:
+            if not (again and _response(error)[1] == "NoSuchUpload" and await self._is_there()):
+                raise  # else an earlier try was carried out and its answer lost
+
+    async def _is_there(self) -> bool:
+        try:
+            await self._call("head_object", upload=False)
+        except OSError as error:
+            if _response(error)[0] == 404:  # noqa: PLR2004
+                return False
+            raise
+        return True
+
+    async def abort(self) -> None:
+        await self._call("abort_multipart_upload")
+
+    async def _call(self, method: str, *, upload: bool = True, **arguments: Any) -> dict[str, Any]:
+        which = {"UploadId": self._id} if upload else {}
+        return await self.bucket._call(method, Key=self.key, **which, **arguments)  # noqa: SLF001  one adapter
+
+
+def _filesystem(options: Mapping[str, Any], retries: Retries) -> S3FileSystem:
+    """A client that tries once, waits as *retries* says, and shares nothing with other instances."""
+    config = {
+        "connect_timeout": retries.connect,
+        "read_timeout": retries.answer,
+        "max_pool_connections": UNDER_WAY,
+        **options.get("config_kwargs", {}),
+        "retries": {"total_max_attempts": 1},
+    }
+    try:
+        found = S3FileSystem(**{**options, "config_kwargs": config}, skip_instance_cache=True, use_listings_cache=False)
+    except (TypeError, ValueError, KeyError) as error:
+        raise StoreError(hidden(f"s3fs does not take these storage_options: {error}", options)) from None
+    found.retries = 1
+    return found
+
+
+def _response(error: BaseException | None) -> tuple[int, str, str]:
+    """Status, code and message of what the server answered; 0 if it did not."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict) and "ResponseMetadata" in response:
+            said = response.get("Error", {})
+            status = int(response["ResponseMetadata"].get("HTTPStatusCode", 0))
+            return status, str(said.get("Code", "")), str(said.get("Message", ""))
+        error = error.__cause__
+    return 0, "", ""
+
+
+def _kind_without_response(error: Exception) -> Kind:
+    if isinstance(error, _NO_USE):
+        return Kind.REFUSED
+    if isinstance(error, _NEVER_SENT):
+        return Kind.NOT_DONE
+    # aiobotocore says "could not connect" of every lost connection, also of one that was lost after the request
+    if isinstance(error, botocore.EndpointConnectionError):
+        within = error.kwargs.get("error")
+        return Kind.NOT_DONE if isinstance(within, ClientConnectorError | gaierror) else Kind.UNKNOWN
+    return Kind.UNKNOWN
