@@ -20,7 +20,7 @@ from modelkeep.errors import (
     UnsettledError,
 )
 from modelkeep.registry import Registry
-from modelkeep.stores.memory import MemoryStore
+from modelkeep.stores.memory import MemoryStore, copied_into
 from modelkeep.stores.port import StoredObject
 from modelkeep.system import System
 
@@ -65,6 +65,9 @@ class Faulty:
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
         found: bytes = self._call("get", key, lambda: self.within.get(key, span))
         return found
+
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        return copied_into(self, key, offset, target)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         asked = list(keys)

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import uuid
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,9 +38,11 @@ from modelkeep.ref import ModelRef
 from modelkeep.registry import Registry, Settlement
 from modelkeep.stores.local import LocalStore
 from modelkeep.stores.memory import MemoryStore
+from modelkeep.stores.port import Store
 from modelkeep.stores.wrappers import Recording, Wrapper
 from modelkeep.system import System
 from modelkeep.version import Parent
+from servers.sites import Site
 
 
 def weights(seed: int = 0) -> dict[str, Any]:
@@ -54,9 +57,18 @@ def keys(registry: Registry) -> set[str]:
     return {item.key for item in registry._store.list("")}
 
 
+@pytest.fixture(params=["memory", "moto", "seaweedfs", "gcs"])
+def place(request: pytest.FixtureRequest) -> Store:
+    """An empty store: in memory, and on real servers."""
+    if request.param == "memory":
+        return MemoryStore()
+    site: Site = request.getfixturevalue(f"{request.param}_site")
+    return site.store(f"registries/{uuid.uuid4().hex}")
+
+
 @pytest.fixture
-def registry() -> Registry:
-    return Registry(MemoryStore())
+def registry(place: Store) -> Registry:
+    return Registry(place)
 
 
 # -- opening -------------------------------------------------------------------------------------------------------
@@ -70,8 +82,8 @@ def test_opening_and_asking_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "models").exists()
 
 
-def test_opening_reads_nothing() -> None:
-    store = Recording(MemoryStore())
+def test_opening_reads_nothing(place: Store) -> None:
+    store = Recording(place)
     registry = Registry(store)
     registry.model("churn")
     assert store.requests == []
@@ -203,10 +215,10 @@ def test_everything_said_at_a_save_is_kept(registry: Registry) -> None:
     assert (version.record.params, version.record.metrics) == (facts["params"], facts["metrics"])
 
 
-def test_a_save_keeps_when_by_whom_and_where() -> None:
+def test_a_save_keeps_when_by_whom_and_where(place: Store) -> None:
     system = System(now=lambda: datetime.now(UTC), actor=lambda: "ada@acme", host=lambda: "oak")
     before = datetime.now(UTC)
-    version = Registry(MemoryStore(), system=system).save(weights(), "churn")
+    version = Registry(place, system=system).save(weights(), "churn")
     assert before <= version.created <= datetime.now(UTC)
     assert (version.author, version.record.host) == ("ada@acme", "oak")
     assert version.record.python == ".".join(map(str, sys.version_info[:3]))
@@ -509,7 +521,7 @@ def test_adopting_runs_nothing(registry: Registry, tmp_path: Path) -> None:
 class Unanswered(Wrapper):
     """Gives no answer to creates of entries in one journal; carries them out, or not."""
 
-    def __init__(self, within: MemoryStore, journal: str, *, arrives: bool) -> None:
+    def __init__(self, within: Store, journal: str, *, arrives: bool) -> None:
         super().__init__(within)
         self.journal, self.arrives = journal, arrives
 
@@ -530,33 +542,30 @@ def token_of(call: Any) -> str:
 QUICK = System(sleep=lambda _: None)
 
 
-def test_a_save_that_never_arrived_is_settled_as_never_to_be() -> None:
-    store = MemoryStore()
-    Registry(store).save(weights(), "churn")
-    lossy = Registry(Unanswered(store, "versions", arrives=False), system=QUICK)
+def test_a_save_that_never_arrived_is_settled_as_never_to_be(place: Store) -> None:
+    Registry(place).save(weights(), "churn")
+    lossy = Registry(Unanswered(place, "versions", arrives=False), system=QUICK)
     token = token_of(lambda: lossy.save(weights(1), "churn"))
-    registry = Registry(store)
+    registry = Registry(place)
     assert registry.settle(token) == Settlement(committed=False)
     assert registry.settle(token) == Settlement(committed=False)
     number = int(token.rsplit("/", 2)[1])
     key = f"models/churn/versions/{number:020d}.json"
-    assert b'"cancel"' in store.get(key)
+    assert b'"cancel"' in place.get(key)
     assert [version.number for version in registry.model("churn").versions()] == [1]
     assert registry.save(weights(1), "churn").number == 2
     assert registry.storage.verify().ok
 
 
-def test_a_save_that_was_never_opened_is_settled_too() -> None:
-    store = MemoryStore()
-    lossy = Registry(Unanswered(store, "versions", arrives=False), system=QUICK)
+def test_a_save_that_was_never_opened_is_settled_too(place: Store) -> None:
+    lossy = Registry(Unanswered(place, "versions", arrives=False), system=QUICK)
     token = token_of(lambda: lossy.save(weights(), "churn"))
-    assert Registry(store).settle(token) == Settlement(committed=False)
-    assert Registry(store).save(weights(), "churn").number == 1
-    assert Registry(store).storage.verify().ok
+    assert Registry(place).settle(token) == Settlement(committed=False)
+    assert Registry(place).save(weights(), "churn").number == 1
+    assert Registry(place).storage.verify().ok
 
 
-def test_a_save_that_arrived_late_is_settled_as_standing_with_its_version() -> None:
-    store = MemoryStore()
+def test_a_save_that_arrived_late_is_settled_as_standing_with_its_version(place: Store) -> None:
     late: list[tuple[str, bytes]] = []
 
     class Late(Wrapper):
@@ -566,38 +575,35 @@ def test_a_save_that_arrived_late_is_settled_as_standing_with_its_version() -> N
                 raise OutcomeUnknownError("no answer", key=key)
             super().create(key, value)
 
-    token = token_of(lambda: Registry(Late(store), system=QUICK).save(weights(), "churn"))
+    token = token_of(lambda: Registry(Late(place), system=QUICK).save(weights(), "churn"))
     assert len(set(late)) == 1  # the very same bytes, as often as it was tried
-    store.create(*late[0])
-    assert Registry(store).settle(token) == Settlement(committed=True, ref="churn:1")
-    assert same(Registry(store).load("churn:1"), weights())
+    place.create(*late[0])
+    assert Registry(place).settle(token) == Settlement(committed=True, ref="churn:1")
+    assert same(Registry(place).load("churn:1"), weights())
 
 
-def test_what_was_settled_as_never_to_be_cannot_arrive_any_more() -> None:
-    store = MemoryStore()
-    Registry(store).save(weights(), "churn")
-    lossy = Registry(Unanswered(store, "releases", arrives=False), system=QUICK)
+def test_what_was_settled_as_never_to_be_cannot_arrive_any_more(place: Store) -> None:
+    Registry(place).save(weights(), "churn")
+    lossy = Registry(Unanswered(place, "releases", arrives=False), system=QUICK)
     token = token_of(lambda: lossy.get("churn:1").promote("production"))
-    assert Registry(store).settle(token).committed is False
-    assert Registry(store).model("churn").aliases == {}
+    assert Registry(place).settle(token).committed is False
+    assert Registry(place).model("churn").aliases == {}
 
 
-def test_who_may_not_write_is_told_that_nobody_knows() -> None:
-    store = MemoryStore()
-    Registry(store).save(weights(), "churn")
+def test_who_may_not_write_is_told_that_nobody_knows(place: Store) -> None:
+    Registry(place).save(weights(), "churn")
     token = token_of(
-        lambda: Registry(Unanswered(store, "versions", arrives=False), system=QUICK).save(weights(), "churn")
+        lambda: Registry(Unanswered(place, "versions", arrives=False), system=QUICK).save(weights(), "churn")
     )
     from modelkeep.stores.wrappers import ReadOnly
 
-    assert Registry(ReadOnly(store)).settle(token) == Settlement(committed=None)
+    assert Registry(ReadOnly(place)).settle(token) == Settlement(committed=None)
 
 
-def test_a_lost_answer_is_made_good_without_a_word_when_the_write_arrived() -> None:
-    store = MemoryStore()
-    lossy = Registry(Unanswered(store, "versions", arrives=True), system=QUICK)
+def test_a_lost_answer_is_made_good_without_a_word_when_the_write_arrived(place: Store) -> None:
+    lossy = Registry(Unanswered(place, "versions", arrives=True), system=QUICK)
     assert lossy.save(weights(), "churn").number == 1
-    assert [v.number for v in Registry(store).model("churn").versions()] == [1]
+    assert [v.number for v in Registry(place).model("churn").versions()] == [1]
 
 
 @pytest.mark.parametrize(
@@ -623,8 +629,8 @@ def test_a_token_that_is_none_of_ours_is_refused(registry: Registry, token: str)
 
 
 @pytest.fixture
-def counted() -> tuple[Recording, Registry]:
-    store = Recording(MemoryStore())
+def counted(place: Store) -> tuple[Recording, Registry]:
+    store = Recording(place)
     registry = Registry(store)
     registry.save(weights(), "churn")
     registry.save(weights(1), "churn").promote("production")
@@ -750,9 +756,9 @@ def hurried() -> Any:
     sys.setswitchinterval(before)
 
 
-def test_eight_threads_save_ten_versions_each_through_one_registry(hurried: None) -> None:
+def test_eight_threads_save_ten_versions_each_through_one_registry(place: Store, hurried: None) -> None:
     del hurried
-    registry = Registry(MemoryStore())
+    registry = Registry(place)
 
     def save(thread: int) -> list[tuple[int, int]]:
         return [(registry.save(weights(thread * 100 + n), "churn").number, thread * 100 + n) for n in range(10)]
@@ -775,10 +781,9 @@ def test_threads_with_registries_of_their_own_save_as_well(tmp_path: Path) -> No
     assert sorted(numbers) == list(range(1, 41))
 
 
-def test_threads_that_save_promote_and_look_leave_a_registry_that_verifies(hurried: None) -> None:
+def test_threads_that_save_promote_and_look_leave_a_registry_that_verifies(place: Store, hurried: None) -> None:
     del hurried
-    store = MemoryStore()
-    registry = Registry(store)
+    registry = Registry(place)
     first = registry.save(weights(), "churn")
     failures: list[BaseException] = []
 
@@ -806,11 +811,13 @@ def test_threads_that_save_promote_and_look_leave_a_registry_that_verifies(hurri
     for thread in threads:
         thread.join()
     assert failures == []
-    assert [str(finding) for finding in Registry(store).storage.verify().findings] == []
+    assert [str(finding) for finding in Registry(place).storage.verify().findings] == []
 
 
-def test_a_head_that_is_noted_is_never_half_of_one_entry_and_half_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = Registry(MemoryStore())
+def test_a_head_that_is_noted_is_never_half_of_one_entry_and_half_of_another(
+    place: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(place)
     registry.save(weights(), "churn")
     journal = registry.get("churn")._line.versions
     known = {journal.seen}
@@ -903,10 +910,9 @@ print(numbers == list(range(1, 22)), registry.storage.verify().ok)
     assert (done.stdout, done.stderr) == ("True True\n", "")
 
 
-def test_a_writer_that_loses_looks_after_its_pause_and_not_before() -> None:
+def test_a_writer_that_loses_looks_after_its_pause_and_not_before(place: Store) -> None:
     # else a quicker writer, that writes while the other waits, keeps the other out for ever
-    store = MemoryStore()
-    quick = Registry(store)
+    quick = Registry(place)
     quick.save(weights(), "churn")
     pauses: list[float] = []
 
@@ -915,7 +921,7 @@ def test_a_writer_that_loses_looks_after_its_pause_and_not_before() -> None:
         if len(pauses) < 30:
             quick.save(weights(), "churn")
 
-    slow = Registry(store, system=System(sleep=meanwhile, jitter=lambda: 0.5))
+    slow = Registry(place, system=System(sleep=meanwhile, jitter=lambda: 0.5))
     slow.get("churn")
     quick.save(weights(), "churn")
     saved = slow.save(weights(7), "churn")
@@ -923,13 +929,12 @@ def test_a_writer_that_loses_looks_after_its_pause_and_not_before() -> None:
     assert saved.number == 3 + len(pauses)
 
 
-def test_a_refused_save_of_who_knew_no_model_does_not_list_a_closed_one() -> None:
-    store = MemoryStore()
-    late = Registry(store)
+def test_a_refused_save_of_who_knew_no_model_does_not_list_a_closed_one(place: Store) -> None:
+    late = Registry(place)
     late.save(weights(), "other")
     with pytest.raises(UnknownModelError):
         late.get("churn")
-    elsewhere = Registry(store)
+    elsewhere = Registry(place)
     elsewhere.save(weights(), "churn")
     elsewhere.model("churn").close()
     with pytest.raises(ClosedError):
@@ -946,11 +951,10 @@ class RefusingPacks(Wrapper):
         raise StoreError(f"{key}: no space left", key=key)
 
 
-def test_a_first_save_that_is_refused_leaves_no_model_behind() -> None:
-    store = MemoryStore()
+def test_a_first_save_that_is_refused_leaves_no_model_behind(place: Store) -> None:
     with pytest.raises(StoreError, match="no space left"):
-        Registry(RefusingPacks(store)).save(weights(), "churn")
-    registry = Registry(store)
+        Registry(RefusingPacks(place)).save(weights(), "churn")
+    registry = Registry(place)
     assert registry.models() == []
     with pytest.raises(UnknownModelError):
         registry.get("churn")

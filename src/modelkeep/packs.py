@@ -15,7 +15,9 @@ import io
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -256,11 +258,40 @@ class PackFiles:
         pieces = self._pieces(path)
         whole = bytearray(sum(piece.length for piece in pieces))
         view, at = memoryview(whole), 0
-        for run in _runs(pieces):
-            for piece, stored in self._fetch(run):
-                view[at : at + piece.length] = self._checked(piece, stored)
-                at += piece.length
+        runs = list(_runs(pieces))
+        with ThreadPoolExecutor(1) if len(runs) > 1 else nullcontext() as behind:  # checks while the next is under way
+            checks: list[Callable[[], None]] = []
+            for run in runs:
+                target = view[at : at + sum(piece.length for piece in run)]
+                check = self._read_run(run, target)
+                checks += [behind.submit(check).result] if behind else [check]
+                at += target.nbytes
+            for check in checks:
+                check()
         return whole
+
+    def _read_run(self, run: list[Piece], target: memoryview) -> Callable[[], None]:
+        """Read neighbouring pieces into *target*; gives what checks them, if that is still to be done."""
+        if not self._is_flat(run):
+            at = 0
+            for piece, stored in self._fetch(run):
+                target[at : at + piece.length] = self._checked(piece, stored)
+                at += piece.length
+            return lambda: None
+        found = target[: self.store.get_into(self._key(run[0]), run[0].offset, target)]
+        return partial(self._check_run, run, found)
+
+    def _is_flat(self, run: list[Piece]) -> bool:
+        """Whether the stored bytes are those of the file, one piece right behind the other, and not read yet."""
+        if self.last is not None and run[0].pack == len(self.manifest.packs) - 1:
+            return False
+        ends = [piece.offset + piece.length for piece in run]
+        return all(piece.codec == RAW for piece in run) and ends[:-1] == [piece.offset for piece in run[1:]]
+
+    def _check_run(self, run: list[Piece], found: memoryview) -> None:
+        for piece in run:
+            start = piece.offset - run[0].offset
+            self._checked(piece, found[start : start + piece.length])
 
     def open(self, path: str) -> BinaryIO:
         """See `Files.open`."""

@@ -73,8 +73,22 @@ def test_memory_is_shared_by_name() -> None:
     assert open_store("memory://test-open-other") is not store
 
 
-def test_an_unknown_scheme_is_refused_without_its_secrets() -> None:
-    with pytest.raises(InvalidValueError, match="no store serves s3://; this release keeps") as caught:
-        open_store("s3://key:secret@bucket/models")
+@pytest.mark.parametrize("url", ["s3://key:secret@bucket/models", "gs://key:secret@bucket/models"])
+def test_credentials_in_a_url_are_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(InvalidValueError, match="holds no credentials") as caught:
+        open_store(url)
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(caught.value.facts)
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://", "s3:///models", "s3://b/a//b", "gs://b/../x", "s3://b/x?versionId=1", "gs://b/x#1"]
+)
+def test_a_url_that_names_no_bucket_and_prefix_is_refused(url: str) -> None:
+    with pytest.raises(InvalidValueError, match=r"storage_options|names no bucket"):
+        open_store(url)
+
+
+@pytest.mark.parametrize(("url", "shown"), [("s3://b/x/", "s3://b/x"), ("gs://b", "gs://b"), ("s3://b/", "s3://b")])
+def test_a_bucket_is_known_by_its_url(url: str, shown: str) -> None:
+    assert open_store(url).url == shown

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -16,6 +16,8 @@ import attrs
 
 from modelkeep.errors import InvalidValueError
 from modelkeep.stores.port import StoredObject
+
+_CHUNK = 1 << 20  # bytes taken over at once
 
 
 class Kind(enum.Enum):
@@ -70,10 +72,21 @@ class Page:
 class Upload(Protocol):
     """A large object on its way up, in parts."""
 
-    async def begin(self) -> None: ...
-    async def part(self, number: int, offset: int, data: bytes, *, last: bool) -> None: ...
-    async def finish(self) -> None: ...
-    async def abort(self) -> None: ...
+    async def begin(self) -> None:
+        """Ask for an upload."""
+        ...
+
+    async def part(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        """Send one part; asked again, it takes the place of what came before."""
+        ...
+
+    async def finish(self) -> None:
+        """Make one object of the parts."""
+        ...
+
+    async def abort(self) -> None:
+        """Throw away what was sent."""
+        ...
 
 
 class Bucket(Protocol):
@@ -86,18 +99,40 @@ class Bucket(Protocol):
     """How many parts of an upload may be under way at once."""
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-
-    async def create(self, key: str, value: bytes) -> None: ...
-    async def put(self, key: str, value: bytes) -> None: ...
-    async def get(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
-        """The bytes of a span, and the size of the whole object."""
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where requests run."""
         ...
 
-    async def page(self, prefix: str, after: str | None) -> Page: ...
-    async def delete(self, key: str) -> None: ...
-    def upload(self, key: str) -> Upload: ...
-    def sort(self, error: Exception) -> Trouble: ...
+    async def create(self, key: str, value: bytes) -> None:
+        """Put an object unless it is there."""
+        ...
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Put an object."""
+        ...
+
+    async def get(self, key: str, offset: int, target: memoryview) -> tuple[int, int]:
+        """Read from *offset* on into *target*; how many bytes came, and the size of the whole object.
+
+        The size is 0 where the object ends before *offset*.
+        """
+        ...
+
+    async def page(self, prefix: str, after: str | None) -> Page:
+        """A page of a listing."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete an object."""
+        ...
+
+    def upload(self, key: str) -> Upload:
+        """Begin to put a large object."""
+        ...
+
+    def sort(self, error: Exception) -> Trouble:
+        """Say what an error of the client means."""
+        ...
 
 
 @attrs.frozen
@@ -142,6 +177,24 @@ class Place:
         if not parts.netloc or "//" in prefix or {".", ".."} & set(prefix.split("/")):
             raise InvalidValueError(f"{url!r} names no bucket and prefix; write {scheme}://bucket/prefix", url=url)
         return cls(scheme, parts.netloc, f"{prefix}/" if prefix else "")
+
+
+async def received(read: Callable[[int], Awaitable[bytes]], target: memoryview) -> int:
+    """Read a body into *target*, as it comes; how many bytes came, one more than fit if there were too many."""
+    count = 0
+    while chunk := await read(_CHUNK):
+        if count + len(chunk) > target.nbytes:
+            return target.nbytes + 1
+        target[count : count + len(chunk)] = chunk
+        count += len(chunk)
+    return count
+
+
+def copied(found: memoryview, target: memoryview) -> int:
+    """Copy as much of *found* as fits; how many bytes that is."""
+    count = min(found.nbytes, target.nbytes)
+    target[:count] = found[:count]
+    return count
 
 
 def hidden(text: str, options: Mapping[str, Any]) -> str:

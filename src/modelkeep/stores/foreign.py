@@ -14,7 +14,15 @@ from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError, InvalidValueError, ModelkeepError, OutcomeUnknownError, StoreError
 from modelkeep.forks import renew_after_fork
 from modelkeep.stores.bucket import hidden
-from modelkeep.stores.memory import check_key, check_prefix, check_span, check_value, missing_object, object_exists
+from modelkeep.stores.memory import (
+    check_key,
+    check_prefix,
+    check_span,
+    check_value,
+    copied_into,
+    missing_object,
+    object_exists,
+)
 from modelkeep.stores.port import StoredObject
 
 T = TypeVar("T")
@@ -68,6 +76,10 @@ class FsspecStore:
         if not span[1] or span[0] >= self._said(key, lambda: self._fs.size(path)):
             return b""
         return bytes(self._said(key, lambda: self._fs.cat_file(path, start=span[0], end=sum(span))))
+
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """See `Store.get_into`."""
+        return copied_into(self, key, offset, target)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`."""

@@ -21,7 +21,7 @@ from gcsfs.core import GCSFileSystem
 from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
 
 from modelkeep.errors import StoreError
-from modelkeep.stores.bucket import Kind, Page, Place, Trouble, TroubleError, Upload, hidden
+from modelkeep.stores.bucket import Kind, Page, Place, Trouble, TroubleError, Upload, copied, hidden, received
 from modelkeep.stores.port import StoredObject
 from modelkeep.stores.remote import RemoteStore
 from modelkeep.stores.retries import Retries
@@ -64,11 +64,19 @@ class GcsStore(RemoteStore):
 
 @attrs.frozen
 class Answer:
-    """What the server said: status, headers by lower-case name, body."""
+    """What the server said.
+
+    Args:
+        status: the HTTP status.
+        headers: by lower-case name.
+        body: all of it; empty where it went into a target.
+        received: how many bytes went into a target.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    received: int = 0
 
     def facts(self) -> dict[str, Any]:
         """The body as JSON; no sound answer if it is none."""
@@ -95,26 +103,32 @@ class GcsBucket:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
+        """See `Bucket.loop`."""
         loop: asyncio.AbstractEventLoop = self._fs.loop
         return loop
 
     async def create(self, key: str, value: bytes) -> None:
+        """See `Bucket.create`."""
         await self._put({"name": key, "cacheControl": "no-store"}, value, ifGenerationMatch="0")
 
     async def put(self, key: str, value: bytes) -> None:
+        """See `Bucket.put`."""
         await self._put({"name": key}, value)
 
-    async def get(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
+    async def get(self, key: str, offset: int, target: memoryview) -> tuple[int, int]:
+        """See `Bucket.get`."""
         path = f"/download{self._path(key)}"
-        asked = {"Range": f"bytes={offset}-{offset + length - 1}"}
-        answer = await self.ask("GET", path, {"alt": "media"}, headers=asked, accept=(200, 206, 416))
+        asked = {"Range": f"bytes={offset}-{offset + target.nbytes - 1}"}
+        answer = await self.ask("GET", path, {"alt": "media"}, headers=asked, accept=(200, 206, 416), target=target)
         if answer.status == 416:  # noqa: PLR2004  the object ends before the span begins
-            return b"", 0
+            return 0, 0
         if answer.status == 200:  # noqa: PLR2004  the whole object all the same
-            return answer.body[offset : offset + length], len(answer.body)
-        return answer.body, int(answer.headers["content-range"].rpartition("/")[2])
+            whole = memoryview(answer.body)[offset:]
+            return copied(whole, target), offset + whole.nbytes
+        return answer.received, int(answer.headers["content-range"].rpartition("/")[2])
 
     async def page(self, prefix: str, after: str | None) -> Page:
+        """See `Bucket.page`."""
         more = {"pageToken": after} if after else {}
         wanted = "items(name,size,updated),nextPageToken"
         answer = await self.ask("GET", self._path(), {"prefix": prefix, "fields": wanted, **more}, of_bucket=True)
@@ -126,12 +140,15 @@ class GcsBucket:
         return Page(objects, facts.get("nextPageToken"))
 
     async def delete(self, key: str) -> None:
+        """See `Bucket.delete`."""
         await self.ask("DELETE", self._path(key))
 
     def upload(self, key: str) -> Upload:
+        """See `Bucket.upload`."""
         return _Resumable(self, key)
 
     def sort(self, error: Exception) -> Trouble:
+        """See `Bucket.sort`."""
         text = hidden(f"{type(error).__name__}: {error}", self._options)
         if isinstance(error, aiohttp.ClientConnectorError):
             return Trouble(Kind.NOT_DONE, text)
@@ -167,6 +184,7 @@ class GcsBucket:
         data: bytes | memoryview | None = None,
         accept: tuple[int, ...] = (200, 204),
         of_bucket: bool = False,
+        target: memoryview | None = None,
     ) -> Answer:
         """Make one request.
 
@@ -178,6 +196,7 @@ class GcsBucket:
             data: the body.
             accept: the statuses that are no trouble.
             of_bucket: whether "not found" can only mean the bucket.
+            target: takes the body of a partial answer (status 206).
         """
         fs = self._fs
         session = await fs._set_session()  # noqa: SLF001  the seam where gcsfs makes its own requests
@@ -190,8 +209,10 @@ class GcsBucket:
             timeout=aiohttp.ClientTimeout(connect=self._retries.connect),
             allow_redirects=False,
         ) as reply:
-            body = await reply.read()
-            answer = Answer(reply.status, {name.lower(): value for name, value in reply.headers.items()}, body)
+            headers_of_reply = {name.lower(): value for name, value in reply.headers.items()}
+            if target is not None and reply.status == 206:  # noqa: PLR2004
+                return Answer(206, headers_of_reply, b"", await received(reply.content.read, target))
+            answer = Answer(reply.status, headers_of_reply, await reply.read())
         if answer.status not in accept:
             raise TroubleError(_trouble(answer, of_bucket=of_bucket))
         return answer
@@ -210,6 +231,7 @@ class _Resumable:
     _doubtful: bool = False
 
     async def begin(self) -> None:
+        """See `Upload.begin`."""
         path = f"/upload{self.bucket._path()}"  # noqa: SLF001  one adapter
         answer = await self.bucket.ask(
             "POST",
@@ -221,6 +243,7 @@ class _Resumable:
         self._session = answer.headers["location"]
 
     async def part(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        """See `Upload.part`."""
         del number
         end = offset + len(data)
         start = await self._received(end) if self._doubtful else offset
@@ -237,6 +260,7 @@ class _Resumable:
         """The last part has ended it."""
 
     async def abort(self) -> None:
+        """See `Upload.abort`."""
         await self._ask("DELETE", {}, accept=(200, 204, 404, 410, _CANCELLED))
 
     async def _received(self, end: int) -> int:

@@ -7,6 +7,7 @@ Create-if-absent is `os.link` of a finished temporary file (link(2) fails with E
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import uuid
@@ -87,6 +88,19 @@ class LocalStore:
                     return file.read()
                 file.seek(span[0])
                 return _read_fully(file.fileno(), span[1])
+        except _NOT_THERE:
+            raise missing_object(self.url, key) from None
+        except OSError as error:
+            raise _translated(error, key) from error
+
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """See `Store.get_into`."""
+        check_span(key, (offset, target.nbytes))
+        path = self._path(key)
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
+                file.seek(offset)
+                return _fill(file, target)
         except _NOT_THERE:
             raise missing_object(self.url, key) from None
         except OSError as error:
@@ -243,6 +257,13 @@ def _read_fully(descriptor: int, length: int) -> bytes:
         parts.append(part)
         length -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _fill(file: io.FileIO, target: memoryview) -> int:
+    filled = 0
+    while filled < target.nbytes and (count := file.readinto(target[filled : filled + (1 << 30)])):
+        filled += count
+    return filled
 
 
 def _sync(folder: str) -> None:

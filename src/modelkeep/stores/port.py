@@ -57,6 +57,14 @@ class Store(Protocol):
         """
         ...
 
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """Read an object from *offset* on into *target*, a flat writable view of bytes, without a copy in between.
+
+        Reads until *target* is full or the object ends, and gives how many bytes it read. Large spans take several
+        requests at once. Raises `MissingObjectError`.
+        """
+        ...
+
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Read whole objects at once; those that do not exist are left out.
 

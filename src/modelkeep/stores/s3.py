@@ -17,7 +17,7 @@ from aiohttp import ClientConnectorError
 from s3fs import S3FileSystem
 
 from modelkeep.errors import StoreError
-from modelkeep.stores.bucket import Kind, Page, Place, Trouble, TroubleError, Upload, hidden
+from modelkeep.stores.bucket import Kind, Page, Place, Trouble, TroubleError, Upload, copied, hidden, received
 from modelkeep.stores.port import StoredObject
 from modelkeep.stores.remote import UNDER_WAY, RemoteStore
 from modelkeep.stores.retries import Retries
@@ -110,30 +110,35 @@ class S3Bucket:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
+        """See `Bucket.loop`."""
         loop: asyncio.AbstractEventLoop = self._fs.loop
         return loop
 
     async def create(self, key: str, value: bytes) -> None:
+        """See `Bucket.create`."""
         await self._check_client()
         await self._call("put_object", Key=key, Body=value, IfNoneMatch="*", CacheControl=_NO_STORE)
 
     async def put(self, key: str, value: bytes) -> None:
+        """See `Bucket.put`."""
         await self._call("put_object", Key=key, Body=value)
 
-    async def get(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
+    async def get(self, key: str, offset: int, target: memoryview) -> tuple[int, int]:
+        """See `Bucket.get`."""
         try:
-            answer = await self._call("get_object", Key=key, Range=f"bytes={offset}-{offset + length - 1}")
+            answer = await self._call("get_object", Key=key, Range=f"bytes={offset}-{offset + target.nbytes - 1}")
         except OSError as error:
             if _response(error)[0] == 416:  # noqa: PLR2004  the object ends before the span begins
-                return b"", 0
+                return 0, 0
             raise
         async with answer["Body"] as body:
-            data: bytes = await body.read()
-        if "ContentRange" not in answer:  # a server that gives the whole object all the same
-            return data[offset : offset + length], len(data)
-        return data, int(answer["ContentRange"].rpartition("/")[2])
+            if "ContentRange" not in answer:  # a server that gives the whole object all the same
+                whole = memoryview(await body.read())[offset:]
+                return copied(whole, target), offset + whole.nbytes
+            return await received(body.read, target), int(answer["ContentRange"].rpartition("/")[2])
 
     async def page(self, prefix: str, after: str | None) -> Page:
+        """See `Bucket.page`."""
         more = {"ContinuationToken": after} if after else {}
         answer = await self._call("list_objects_v2", Prefix=prefix, **more)
         server = answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")
@@ -142,12 +147,15 @@ class S3Bucket:
         return Page(objects, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None)
 
     async def delete(self, key: str) -> None:
+        """See `Bucket.delete`."""
         await self._call("delete_object", Key=key)
 
     def upload(self, key: str) -> Upload:
+        """See `Bucket.upload`."""
         return _Parts(self, key)
 
     def sort(self, error: Exception) -> Trouble:
+        """See `Bucket.sort`."""
         status, code, message = _response(error)
         if status:
             kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status)
@@ -184,13 +192,16 @@ class _Parts:
     _finishing: bool = False
 
     async def begin(self) -> None:
+        """See `Upload.begin`."""
         self._id = (await self._call("create_multipart_upload", upload=False))["UploadId"]
 
     async def part(self, number: int, offset: int, data: bytes, *, last: bool) -> None:
+        """See `Upload.part`."""
         del offset, last
         self._tags[number] = (await self._call("upload_part", PartNumber=number, Body=data))["ETag"]
 
     async def finish(self) -> None:
+        """See `Upload.finish`."""
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(self._tags.items())]
         again, self._finishing = self._finishing, True
         try:
@@ -209,6 +220,7 @@ class _Parts:
         return True
 
     async def abort(self) -> None:
+        """See `Upload.abort`."""
         await self._call("abort_multipart_upload")
 
     async def _call(self, method: str, *, upload: bool = True, **arguments: Any) -> dict[str, Any]:

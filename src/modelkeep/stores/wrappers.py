@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError
 from modelkeep.forks import renew_after_fork
-from modelkeep.stores.memory import object_exists
+from modelkeep.stores.memory import copied_into, object_exists
 from modelkeep.stores.port import Store, StoredObject
 
 
@@ -39,6 +39,10 @@ class Wrapper:
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
         """See `Store.get`."""
         return self.within.get(key, span)
+
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """See `Store.get_into`. Goes through `get`, so that a subclass that changes `get` changes both."""
+        return copied_into(self, key, offset, target)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`."""
@@ -78,6 +82,10 @@ class ReadOnly(Wrapper):
     def _refuse(self, key: str) -> AccessError:
         return AccessError(f"{self.url} was opened for reading only, so {key} cannot be written{self._why}", key=key)
 
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """See `Store.get_into`."""
+        return self.within.get_into(key, offset, target)
+
     def create(self, key: str, value: bytes) -> None:
         """Raises `AccessError`."""
         del value
@@ -112,6 +120,10 @@ class SingleWriter(Wrapper):
     def after_fork(self) -> None:
         """See `Forked.after_fork`."""
         self._lock = threading.Lock()
+
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """See `Store.get_into`."""
+        return self.within.get_into(key, offset, target)
 
     def create(self, key: str, value: bytes) -> None:
         """See `Store.create`. Two requests."""
@@ -153,6 +165,11 @@ class Recording(Wrapper):
         """See `Store.get`."""
         self.requests.append(("get", key))
         return self.within.get(key, span)
+
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """See `Store.get_into`."""
+        self.requests.append(("get", key))
+        return self.within.get_into(key, offset, target)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`."""

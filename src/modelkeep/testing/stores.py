@@ -274,6 +274,30 @@ class StoreContract:
         self.plant(store, "d/a", b"")
         assert store.get("d/a", (0, 5)) == b""
 
+    @pytest.mark.parametrize(
+        ("offset", "room", "expected"), [(2, 4, b"2345"), (7, 8, b"789"), (10, 8, b""), (3, 0, b"")]
+    )
+    def test_a_span_goes_into_what_is_given_as_far_as_the_object_goes(
+        self, store: Store, offset: int, room: int, expected: bytes
+    ) -> None:
+        self.plant(store, "d/a", b"0123456789")
+        target = bytearray(b"." * (room + 2))
+        assert store.get_into("d/a", offset, memoryview(target)[1:-1]) == len(expected)
+        assert target == b"." + expected.ljust(room, b".") + b"."
+
+    def test_a_large_span_goes_into_what_is_given(self, store: Store) -> None:
+        whole = bytes(range(256)) * (80 * 1024)
+        self.plant(store, "d/a", whole)
+        target = bytearray(len(whole))
+        assert store.get_into("d/a", 1, memoryview(target)) == len(whole) - 1
+        assert target == whole[1:] + b"\0"
+
+    def test_what_is_missing_goes_into_nothing(self, store: Store) -> None:
+        with pytest.raises(MissingObjectError):
+            store.get_into("d/a", 0, memoryview(bytearray(3)))
+        with pytest.raises(MissingObjectError):
+            store.get_into("d/a", 0, memoryview(bytearray(0)))
+
     @pytest.mark.parametrize("span", [(-1, 2), (0, -1), (-3, -3)])
     def test_a_negative_span_is_refused(self, store: Store, span: tuple[int, int]) -> None:
         self.plant(store, "d/a", b"0123456789")

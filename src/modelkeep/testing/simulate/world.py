@@ -13,7 +13,7 @@ import greenlet
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import ObjectExistsError, OutcomeUnknownError, StoreError
-from modelkeep.stores.memory import MemoryStore
+from modelkeep.stores.memory import MemoryStore, copied_into
 from modelkeep.stores.port import StoredObject
 from modelkeep.system import System
 
@@ -236,6 +236,10 @@ class SimulatedStore:
         """See `Store.get`."""
         found: bytes = self.world.read(self.actor, lambda: self.world.objects.get(key, span))
         return found
+
+    def get_into(self, key: str, offset: int, target: memoryview) -> int:
+        """See `Store.get_into`."""
+        return copied_into(self, key, offset, target)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`: the requests are carried out in any order, with others' in between."""
