@@ -84,8 +84,9 @@ class Home:
             if self._clock_fault:
                 raise ClockError(self._clock_fault)
             if not self._ready:
-                found = self.id() or self._create()
-                self._test(found)
+                known = self.id()
+                found = known or self._create()
+                self._test(found, ours=known is None)
                 self._ready = True
             if self._id is None:
                 raise FormatError(f"{self.store.url} is no registry")  # cannot be: id() or _create() set it
@@ -135,12 +136,16 @@ class Home:
         self._id = self._parse(self.store.get(MARKER))
         return self._id
 
-    def _test(self, found: str) -> None:
+    def _test(self, found: str, *, ours: bool) -> None:
         raw = self.store.get(MARKER)
         try:
             self.store.create(MARKER, raw)
         except ObjectExistsError:
             return
+        if ours:
+            self._id = None
+            with suppress(StoreError):  # a place that is refused should be as it was
+                self.store.delete([MARKER])
         raise StoreError(
             f"{self.store.url} let an object be created that exists already ({MARKER}, registry {found}): two writers "
             "could both win a number. Use a store with create-if-absent, or open it with single_writer=True if one "

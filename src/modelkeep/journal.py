@@ -118,15 +118,17 @@ class Journal(JournalReader[S]):
     def _create(self, number: int, raw: bytes, tx: str) -> bool:
         """Whether the slot took *raw* now; False if it was taken, perhaps by an earlier try of ours."""
         answered = True
-        for attempt in range(_PATIENCE):
+        tried = 0
+        while tried < _PATIENCE:
             try:
                 self.store.create(self._key(number), raw)
             except ObjectExistsError:
                 return False
-            except OutcomeUnknownError:
+            except OutcomeUnknownError as error:
                 # a later look that finds nothing proves nothing: the request may still arrive
                 answered = False
-                self._pause(attempt)
+                self._pause(tried)
+                tried += _tries(error)
             except StoreError as error:
                 if answered:
                     raise
@@ -137,11 +139,13 @@ class Journal(JournalReader[S]):
 
     def _refresh_surely(self, number: int, tx: str) -> None:
         """Refresh although a write of ours may stand unseen: a failure to read leaves it open."""
-        for attempt in range(_PATIENCE):
+        tried = 0
+        while tried < _PATIENCE:
             try:
                 self._read_new()
-            except StoreError:
-                self._pause(attempt)
+            except StoreError as error:
+                self._pause(tried)
+                tried += _tries(error)
             except ModelkeepError as error:
                 raise self._unsettled(number, tx) from error
             else:
@@ -213,3 +217,8 @@ class Journal(JournalReader[S]):
             if start % FAN_OUT == 0:  # else an entry before these was damaged
                 with suppress(StoreError):
                     tiles.write(self.store, self.prefix, start // FAN_OUT, batch)
+
+
+def _tries(error: StoreError) -> int:
+    """How often the store itself has tried: remote ones do, with pauses longer than ours."""
+    return int(error.facts.get("tries", 1))

@@ -156,7 +156,13 @@ class RemoteStore:
         return result
 
     async def _ask(
-        self, bucket: Bucket, key: str, request: Callable[[str], Awaitable[T]], size: int = 0, writes: bool = False
+        self,
+        bucket: Bucket,
+        key: str,
+        request: Callable[[str], Awaitable[T]],
+        size: int = 0,
+        writes: bool = False,
+        attempts: int | None = None,
     ) -> T:
         """Make a request, again and again as `Retries` says."""
         gate = self._gate
@@ -169,7 +175,7 @@ class RemoteStore:
                 return await request(self.place.prefix + key)
 
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.retries.attempts),
+            stop=stop_after_attempt(attempts or self.retries.attempts),
             wait=wait_random_exponential(multiplier=self.retries.first, max=self.retries.longest),
             retry=retry_if_exception(tries.worth_another),
             reraise=True,
@@ -177,7 +183,7 @@ class RemoteStore:
         try:
             result: T = await retrying(once)
         except Exception as error:
-            raise tries.said(error) from error
+            raise tries.said(error) from error.__cause__ or error  # the client's own error, not its translation
         return result
 
     async def _get(self, bucket: Bucket, key: str, span: tuple[int, int] | None) -> bytes:
@@ -263,7 +269,7 @@ class RemoteStore:
             for future in under_way:
                 future.cancel()
             with suppress(ModelkeepError):  # a rule of the bucket clears up what stays; see the docs
-                sync(bucket.loop, ask, upload.abort)
+                sync(bucket.loop, self._ask, bucket, key, lambda _: upload.abort(), attempts=1)
             raise
 
 
