@@ -213,10 +213,46 @@ def test_a_damaged_journal_is_said_in_a_sentence_that_names_the_object(folder: P
     assert_said_in_a_sentence(run("log", "churn", "--registry", folder), damaged.name)
 
 
+# -- push and pull -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_a_model_is_copied_and_what_was_done_is_said_in_a_sentence(folder: Path, tmp_path: Path, verb: str) -> None:
+    team = tmp_path / "team"
+    way = ("--to", team, "--registry", folder) if verb == "push" else ("--from", folder, "--registry", team)
+    result = run(verb, "churn", *way)
+    assert result.exit_code == 0
+    (line,) = result.stdout.splitlines()
+    assert line.startswith("churn: 2 versions, 5 entries and 2 packs (")
+    assert line.endswith(f" copied to {team.as_uri()}")
+    assert run("log", "churn", "--registry", team).stdout == run("log", "churn", "--registry", folder).stdout
+    again = run(verb, "churn", *way)
+    assert (again.exit_code, again.stdout) == (0, f"churn: nothing is new to {team.as_uri()}\n")
+
+
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_what_was_copied_can_be_read_as_json(folder: Path, tmp_path: Path, verb: str) -> None:
+    team = tmp_path / "team"
+    way = ("--to", team, "--registry", folder) if verb == "push" else ("--from", folder, "--registry", team)
+    done = json.loads(run(verb, "churn", "--json", *way).stdout)
+    assert {name: done[name] for name in ("name", "versions", "entries", "packs", "ahead")} == {
+        "name": "churn", "versions": 2, "entries": 5, "packs": 2, "ahead": False,
+    }  # fmt: skip
+    assert (done["source"], done["target"]) == (folder.as_uri(), team.as_uri())
+
+
+def test_a_history_of_its_own_at_the_other_end_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> None:
+    mk.Registry(tmp_path / "team", durable=False).save({"w": np.zeros(1)}, "churn")
+    assert_said_in_a_sentence(run("push", "churn", "--to", tmp_path / "team", "--registry", folder), "of its own")
+    assert_said_in_a_sentence(run("pull", "nobody", "--from", folder), "there is no model 'nobody'")
+
+
 # -- the command as a whole ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("args", [["log"], ["verify", "--jsn"], ["bogus"], ["log", "churn", "tumour"]])
+@pytest.mark.parametrize(
+    "args", [["log"], ["verify", "--jsn"], ["bogus"], ["log", "churn", "tumour"], ["push", "churn"], ["pull", "churn"]]
+)
 def test_a_wrong_call_exits_with_2(args: list[str]) -> None:
     assert_said_in_a_sentence(run(*args), "Usage: ", status=2)
 
@@ -243,7 +279,7 @@ def python(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_package_run_alone_shows_the_help() -> None:
     done = python("-m", "modelkeep")
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(f"\n  {command} " in done.stdout for command in ("demo", "log", "verify"))
+    assert all(f"\n  {command} " in done.stdout for command in ("demo", "log", "pull", "push", "verify"))
     assert done.stdout.startswith("Usage: python")
 
 

@@ -20,9 +20,10 @@ FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
     4: ("integrations", "testing", "cli", "demo", "__main__"),
     3: ("registry", "model", "modelversion", "storage", "listing"),
-    2: ("_home", "_line", "_publish", "_resolve", "_trust"),
+    2: ("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer"),
     1: (
-        *("_origins", "journal", "reading", "fold", "folds", "entry", "tiles", "manifest", "packs", "sink", "zstd"),
+        *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
+        *("manifest", "packs", "sink", "zstd"),
         *("stores", "serializers"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),

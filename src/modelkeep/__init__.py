@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modelkeep._about import __version__
 
 if TYPE_CHECKING:
+    from modelkeep._transfer import Transfer
     from modelkeep.errors import (
         ConflictError,
         IntegrityError,
@@ -50,6 +51,7 @@ _WHERE = {
     "Settlement": "registry",
     "StoreError": "errors",
     "System": "system",
+    "Transfer": "_transfer",
     "TrustError": "errors",
     "UnsettledError": "errors",
     "open_store": "stores",
@@ -70,6 +72,7 @@ __all__ = [
     "Settlement",
     "StoreError",
     "System",
+    "Transfer",
     "TrustError",
     "UnsettledError",
     "__version__",

@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 import attrs
 
 from modelkeep._home import Home
+from modelkeep.birth import Birth
 from modelkeep.digest import digest
 from modelkeep.entry import Entry, Head
 from modelkeep.errors import (
@@ -32,7 +33,7 @@ from modelkeep.layout import catalog_key, entry_key, journal_prefix, text_key
 from modelkeep.values import check_text
 
 JournalName = Literal["versions", "releases", "notes"]
-_RULES: dict[JournalName, Any] = {
+RULES: dict[JournalName, Any] = {
     "versions": made.RULES,
     "releases": used.RULES,
     "notes": said.RULES,
@@ -64,6 +65,7 @@ class Line:
         versions: what exists.
         releases: what is in use.
         notes: what people say.
+        birth: where it was born, if it was pushed here.
     """
 
     home: Home
@@ -71,15 +73,17 @@ class Line:
     versions: Journal[made.Versions] = attrs.field(repr=False)
     releases: Journal[used.Releases] = attrs.field(repr=False)
     notes: Journal[said.Notes] = attrs.field(repr=False)
+    birth: Birth = attrs.field(repr=False)
 
     @classmethod
     def open(cls, home: Home, name: str, registry: str) -> Line:
         """Make the journals of *name*; reads nothing."""
-        journals = (
-            Journal(home.store, journal_prefix(name, journal), registry, rules, home.system)
-            for journal, rules in _RULES.items()
-        )
-        return cls(home, name, *journals)
+        birth = Birth(home.store, name, registry)
+        journals: dict[str, Any] = {
+            journal: Journal(home.store, journal_prefix(name, journal), registry, rules, home.system, birth=birth)
+            for journal, rules in RULES.items()
+        }
+        return cls(home, name, **journals, birth=birth)
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -170,8 +174,10 @@ class Line:
         transaction = tx or self.home.system.new_id()
         if text is not None:
             self.home.store.put_pack(text_key(self.name, transaction), [text.encode()])
-        sisters: dict[str, Head] = {other: getattr(self, other).seen for other in _RULES if other != journal}
+        sisters: dict[str, Head] = {other: getattr(self, other).seen for other in RULES if other != journal}
         target: Journal[Any] = getattr(self, journal)
+        if self.versions.head and not self.versions.sealed:
+            self.birth.note_sound()
         try:
             entry = target.append(decide, tx=transaction, sisters=sisters)
         except ModelkeepError as error:

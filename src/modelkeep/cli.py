@@ -1,4 +1,4 @@
-"""The command ``modelkeep``: a demo, the check of every byte, and the history of a model.
+"""The command ``modelkeep``: a demo, the check of every byte, the history of a model, and its way elsewhere.
 
 It exits with 0 when all is well, 1 when modelkeep raised an error (said in one sentence), 2 when the command was
 called wrongly, and 6 when ``verify`` found something wrong.
@@ -202,6 +202,39 @@ def log(name: str, registry: str | None, as_json: bool) -> None:
         _print_json([{**row, "time": row["time"].isoformat()} for row in events.to_dicts()])
     else:
         Page().history(events)
+
+
+@cli.command(short_help="Copy the model NAME, or what is new of it, to another registry.")
+@click.argument("name")
+@click.option("--to", "target", metavar="URL", required=True, help="The registry to copy to; made if there is none.")
+@_registry
+@_json
+def push(name: str, target: str, registry: str | None, as_json: bool) -> None:
+    """Copy the model NAME, with its numbers and history, to another registry; or what is new of it.
+
+    Every byte is checked on the way. If it is cut off, run it again: it goes on where it stopped.
+    """
+    _show_transfer(mk.Registry(registry).push(name, to=target), as_json=as_json)
+
+
+@cli.command(short_help="Copy the model NAME, or what is new of it, from another registry.")
+@click.argument("name")
+@click.option("--from", "source", metavar="URL", required=True, help="The registry to copy from; it is only read.")
+@_registry
+@_json
+def pull(name: str, source: str, registry: str | None, as_json: bool) -> None:
+    """Copy the model NAME, with its numbers and history, from another registry; or what is new of it.
+
+    Every byte is checked on the way. If it is cut off, run it again: it goes on where it stopped.
+    """
+    _show_transfer(mk.Registry(registry).pull(name, source=source), as_json=as_json)
+
+
+def _show_transfer(done: mk.Transfer, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(attrs.asdict(done))
+    else:
+        Page().say(str(done))
 
 
 def _print_json(value: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
 import attrs
@@ -27,6 +27,9 @@ class Fold(Generic[S]):
         unknown: entries with an operation that this release does not know.
         skipped: the same, marked so that reading may go on.
         cancelled: transactions that were settled as never to happen.
+        elsewhere: gives the genesis of the registry that the journal was pushed from, if it was; asked only where
+            entry 1 does not follow the genesis of here.
+        foreign: whether entry 1 follows neither.
     """
 
     rules: Rules[S]
@@ -38,6 +41,8 @@ class Fold(Generic[S]):
     unknown: dict[int, str] = attrs.Factory(dict)
     skipped: dict[int, str] = attrs.Factory(dict)
     cancelled: set[str] = attrs.Factory(set)
+    elsewhere: Callable[[], str | None] | None = None
+    foreign: bool = False
 
     @state.default
     def _start(self) -> S:
@@ -72,9 +77,21 @@ class Fold(Generic[S]):
 
     def _parse(self, raw: bytes, number: int, before: str) -> Entry:
         entry = parse(raw, number)
-        if entry.prev != before and number - 1 not in self.faults:
+        if entry.prev != before and number - 1 not in self.faults and not (number == 1 and self._is_pushed(entry)):
             raise DamagedError(f"it does not follow entry {number - 1}: one of the two was altered")
         return entry
+
+    def _is_pushed(self, first: Entry) -> bool:
+        """Whether the journal was pushed here from where it was born; damage if nothing says so."""
+        if self.elsewhere is None:
+            return False
+        if first.prev == self.elsewhere():
+            return True
+        self.foreign = True
+        raise DamagedError(
+            "it does not follow entry 0: it was born in another registry, and no origin.json says in which; if it is "
+            "being pushed here, or a push was cut off, run that push again"
+        )
 
     def _apply(self, entry: Entry) -> None:
         if entry.tx in self.cancelled:

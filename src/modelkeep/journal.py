@@ -113,7 +113,8 @@ class Journal(JournalReader[S]):
     def _encoded(self, ops: Sequence[Mapping[str, Any]], tx: str, sisters: Mapping[str, Head]) -> bytes:
         """The bytes of an entry for the next slot."""
         system = self._system
-        return encode(self.head + 1, self._fold.digest, tx, system.timestamp(), system.actor(), sisters, ops)
+        prev = self._fold.digest if self.head or self._birth is None else self._birth.first_genesis(self.prefix)
+        return encode(self.head + 1, prev, tx, system.timestamp(), system.actor(), sisters, ops)
 
     def _create(self, number: int, raw: bytes, tx: str) -> bool:
         """Whether the slot took *raw* now; False if it was taken, perhaps by an earlier try of ours."""
@@ -191,7 +192,7 @@ class Journal(JournalReader[S]):
         """Accept the loss of a damaged entry: from here on the journal reads as if it had done nothing.
 
         Raises:
-            ConflictError: the entry is sound.
+            ConflictError: the entry is sound, or belongs to a push that is not finished.
             InvalidValueError: there is no such entry.
         """
         tx = self._system.new_id()
@@ -204,6 +205,8 @@ class Journal(JournalReader[S]):
                     raise InvalidValueError(f"{key} is not there; the journal ends at {self.head}", key=key)
                 if number not in self._fold.faults:
                     raise ConflictError(f"{key} is sound; there is nothing to seal", key=key)
+                if self._fold.foreign:
+                    raise ConflictError(f"{key} is not to be sealed: {self._fold.faults[1]}", key=key)
                 facts = {"op": "seal", "n": number, "digest": digest(self._get(number) or b"")}
                 if self._fill([facts], tx, {}, losses):
                     return

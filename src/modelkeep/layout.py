@@ -75,6 +75,16 @@ def number_of(key: str) -> int | None:
     return int(stem) if len(stem) == 20 and stem.isascii() and stem.isdigit() and suffix in ("json", "zst") else None  # noqa: PLR2004
 
 
+def origin_key(name: str) -> str:
+    """What says where a model that was pushed here was born.
+
+    Example:
+        >>> origin_key("churn")
+        'models/churn/origin.json'
+    """
+    return f"{model_prefix(name)}origin.json"
+
+
 def pack_key(name: str, pack: str) -> str:
     """The object that holds pack *pack* (``<transaction>-<n>``).
 
@@ -82,12 +92,17 @@ def pack_key(name: str, pack: str) -> str:
         >>> pack_key("churn", "5f0c-1")
         'models/churn/data/5f0c-1.pack'
     """
-    return f"{model_prefix(name)}data/{pack}.pack"
+    return f"{data_prefix(name)}{pack}.pack"
 
 
 def data_prefix(name: str) -> str:
     """What the keys of all packs of a model begin with."""
     return f"{model_prefix(name)}data/"
+
+
+def texts_prefix(name: str) -> str:
+    """What the keys of all texts of a model begin with."""
+    return f"{model_prefix(name)}texts/"
 
 
 def text_key(name: str, transaction: str) -> str:
@@ -97,4 +112,4 @@ def text_key(name: str, transaction: str) -> str:
         >>> text_key("churn", "5f0c")
         'models/churn/texts/5f0c'
     """
-    return f"{model_prefix(name)}texts/{transaction}"
+    return f"{texts_prefix(name)}{transaction}"

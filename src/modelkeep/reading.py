@@ -14,6 +14,7 @@ from typing import Generic
 import attrs
 
 from modelkeep import tiles
+from modelkeep.birth import Birth
 from modelkeep.entry import DamagedError, Entry, Head, genesis, parse
 from modelkeep.errors import FormatError, IntegrityError, MissingObjectError
 from modelkeep.fold import Fold
@@ -56,16 +57,28 @@ class JournalReader(Generic[S]):
         registry: the id of the registry, which entry 1 is bound to.
         rules: what its operations mean.
         system: the clock, pauses and the author.
+        birth: where the line that it belongs to was born; None: here.
 
     Safe to use from several threads.
     """
 
-    def __init__(self, store: Store, prefix: str, registry: str, rules: Rules[S], system: System) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        registry: str,
+        rules: Rules[S],
+        system: System,
+        *,
+        birth: Birth | None = None,
+    ) -> None:
         self.store = store
         self.prefix = prefix
         self.lock = threading.RLock()
         self._rules = rules
         self._system = system
+        self._registry = registry
+        self._birth = birth
         self._genesis = genesis(registry, prefix)
         self._cold = True
         self._fold = self._start()
@@ -132,7 +145,7 @@ class JournalReader(Generic[S]):
             IntegrityError: an entry was damaged or lost since it was read.
         """
         fold = self._start()
-        for raw in self._read_past():
+        for raw in self.past():
             entry = fold.take(raw)
             if entry:
                 yield entry, fold.state, fold.void.get(entry.number)
@@ -145,7 +158,7 @@ class JournalReader(Generic[S]):
         """
         self.refresh()
         fold = self._start()
-        for number, raw in enumerate(self._read_past(), 1):
+        for number, raw in enumerate(self.past(), 1):
             with suppress(DamagedError):
                 if parse(raw, number).time > moment:
                     break
@@ -153,7 +166,10 @@ class JournalReader(Generic[S]):
         return fold.state
 
     def _start(self) -> Fold[S]:
-        return Fold(self._rules, (0, self._genesis))
+        return Fold(self._rules, (0, self._genesis), elsewhere=self._elsewhere if self._birth else None)
+
+    def _elsewhere(self) -> str | None:
+        return self._birth.genesis_elsewhere(self.prefix) if self._birth else None
 
     def _key(self, number: int) -> str:
         return entry_key(self.prefix, number)
@@ -256,15 +272,35 @@ class JournalReader(Generic[S]):
             self._since[entry.tx] = entry
         return entry
 
-    def _read_past(self) -> list[bytes]:
-        """The bytes of all entries read so far, again; damage that was not accepted is an error."""
-        again: JournalReader[S] = JournalReader(self.store, self.prefix, "", self._rules, self._system)
-        again._genesis, again._kept = self._genesis, []
-        if self.head:
-            again._refresh()
-        if again.head < self.head:
-            raise self._missing(again.head + 1, self.head)
-        return again._kept[: self.head]
+    def raws(self) -> list[bytes]:
+        """The bytes of every entry up to the current head, whatever they say; for those who compare.
+
+        Costs what a cold open costs.
+        """
+        return self._read_all(checked=False)
+
+    def past(self) -> list[bytes]:
+        """The bytes of all entries read so far, again; damage that was not accepted is an error.
+
+        Costs what a cold open costs.
+
+        Raises:
+            IntegrityError: an entry was damaged or lost since it was read.
+        """
+        raws = self._read_all(checked=True) if self.head else []
+        if len(raws) < self.head:
+            raise self._missing(len(raws) + 1, self.head)
+        return raws[: self.head]
+
+    def _read_all(self, *, checked: bool) -> list[bytes]:
+        again: JournalReader[S] = JournalReader(
+            self.store, self.prefix, self._registry, self._rules, self._system, birth=self._birth
+        )
+        again._kept = []
+        again._read_new()
+        if checked:
+            again._check_readable()
+        return again._kept
 
     def _missing(self, number: int, last: int) -> IntegrityError:
         return IntegrityError(
@@ -276,9 +312,14 @@ class JournalReader(Generic[S]):
 
     def _check_readable(self) -> None:
         for number, problem in self._fold.faults.items():
+            remedy = (
+                ""  # the problem ends with it, and a seal would lose the line
+                if self._fold.foreign
+                else "; bring the object back from a backup, or accept the loss with "
+                f"registry.storage.seal({self._key(number)!r})"
+            )
             raise IntegrityError(
-                f"{self._key(number)} is damaged: {problem}; bring the object back from a backup, or accept the loss "
-                f"with registry.storage.seal({self._key(number)!r})",
+                f"{self._key(number)} is damaged: {problem}{remedy}",
                 key=self._key(number),
                 number=number,
             )

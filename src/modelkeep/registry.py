@@ -36,6 +36,7 @@ from modelkeep.values import check_text, mapping_to_json, metrics_to_json
 from modelkeep.version import Origin, Parent, Record
 
 if TYPE_CHECKING:
+    from modelkeep._transfer import Transfer
     from modelkeep.storage import Storage
 
 ENVIRONMENT = "MODELKEEP_REGISTRY"
@@ -298,6 +299,64 @@ class Registry:
                 continue
         return [self.model(name) for name in sorted(names)]
 
+    # -- elsewhere -------------------------------------------------------------------------------------------
+
+    def push(self, name: str, *, to: str | os.PathLike[str] | Store | Registry) -> Transfer:
+        """Copy a model, with its numbers, history and digests, into another registry; or what is new of it.
+
+        Every byte is checked on the way. A model that was not there appears there at once, or not at all. Costs a
+        read of all of its journals, and a read and a write of each object that the other registry lacks.
+
+        Args:
+            name: the model.
+            to: the other registry, or where it lies; made by this if there is none.
+
+        Returns:
+            What was copied; nothing if the other registry has all of it.
+
+        Raises:
+            UnknownModelError: nothing was ever saved under this name.
+            ConflictError: the other registry has a history of its own under this name; nothing there was overwritten.
+            IntegrityError: a byte is not as it was written; names the object.
+            StoreError: a store refused, or gave no answer; push again, it goes on where it stopped.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> laptop, team = mk.Registry("memory://laptop"), mk.Registry("memory://team")
+            >>> _ = laptop.save({"w": np.ones(2)}, "churn").promote("production")
+            >>> print(laptop.push("churn", to=team))
+            churn: 1 version, 2 entries and 1 pack (... bytes) copied to memory://team
+            >>> team.load("churn@production")
+            {'w': array([1., 1.])}
+        """
+        from modelkeep._transfer import transfer
+
+        return transfer(self._existing(name), self._other(to)._home)  # noqa: SLF001  a registry too
+
+    def pull(self, name: str, *, source: str | os.PathLike[str] | Store | Registry) -> Transfer:
+        """Copy a model from another registry into this one; or what is new of it. See `push`.
+
+        Args:
+            name: the model.
+            source: the other registry, or where it lies; it is only read.
+
+        Raises:
+            UnknownModelError: nothing was ever saved under this name there.
+            ConflictError: this registry has a history of its own under this name; nothing was overwritten.
+            IntegrityError: a byte is not as it was written; names the object.
+            StoreError: a store refused, or gave no answer; pull again, it goes on where it stopped.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> here, team = mk.Registry("memory://here"), mk.Registry("memory://there")
+            >>> _ = team.save({"w": np.ones(2)}, "churn")
+            >>> here.pull("churn", source=team).versions, here.load("churn")
+            (1, {'w': array([1., 1.])})
+        """
+        from modelkeep._transfer import transfer
+
+        return transfer(self._other(source)._existing(name), self._home)  # noqa: SLF001  a registry too
+
     # -- upkeep ----------------------------------------------------------------------------------------------
 
     @property
@@ -337,6 +396,9 @@ class Registry:
             if line is None and (registry := self._home.id()):
                 line = self._lines[name] = Line.open(self._home, name, registry)
             return line
+
+    def _other(self, place: str | os.PathLike[str] | Store | Registry) -> Registry:
+        return place if isinstance(place, Registry) else Registry(place, system=self._system)
 
     def _existing(self, name: str) -> Line:
         return self.model(name)._line  # noqa: SLF001  the door that says what is missing

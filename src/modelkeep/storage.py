@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 
+from modelkeep._expected import Expected, texts_of
 from modelkeep._home import Home
 from modelkeep._line import Line
-from modelkeep.digest import digest, raw_digest
+from modelkeep.digest import digest
 from modelkeep.errors import (
     FormatError,
     IntegrityError,
@@ -33,11 +34,8 @@ from modelkeep.layout import (
     pack_key,
     text_key,
 )
-from modelkeep.manifest import Manifest, ManifestError
-from modelkeep.packs import padding_faults
 from modelkeep.reading import Finding
 from modelkeep.ref import decode_name
-from modelkeep.version import Place, identity_digest
 
 _HARMLESS = ("leftover", "unlisted")
 
@@ -140,11 +138,15 @@ class Storage:
         for name in self._names():
             line = Line.open(self._home, name, registry)
             yield from (line.versions, line.releases, line.notes)
-        yield Journal(self._home.store, POLICY, registry, policy.RULES, self._home.system)
+        yield self._policy(registry)
+
+    def _policy(self, registry: str) -> Journal[Any]:
+        return Journal(self._home.store, POLICY, registry, policy.RULES, self._home.system)
 
     def _findings(self, registry: str, count: _Count) -> Iterator[Finding]:
-        for journal in self._journals(registry):
-            yield from journal.verify()
+        for name in self._names():
+            yield from _history(Line.open(self._home, name, registry))
+        yield from self._policy(registry).verify()
         announced = set(self._announced())
         for name in self._names():
             line = Line.open(self._home, name, registry)
@@ -155,7 +157,7 @@ class Storage:
             except ModelkeepError:
                 continue  # reported already, and without it nothing more can be said
             yield from _tails(line)
-            yield from _Packs(line).findings(count)
+            yield from _packs(line, count)
             yield from _texts(line)
             if line.versions.state.is_open and name not in announced:
                 yield Finding(catalog_key(name), "models() does not list the model: its marker is missing", "unlisted")
@@ -174,6 +176,17 @@ def _announced_name(key: str) -> str | None:
     with suppress(InvalidNameError):
         return decode_name(key[len(CATALOG) :])
     return None
+
+
+def _history(line: Line) -> Iterator[Finding]:
+    """Every entry and tile of a line, and what says where it was born."""
+    try:
+        line.birth.elsewhere()
+    except IntegrityError as error:
+        yield Finding(line.birth.key, str(error), "damaged")
+        return  # every journal of the line hangs on it
+    for journal in (line.versions, line.releases, line.notes):
+        yield from journal.verify()
 
 
 def _tails(line: Line) -> Iterator[Finding]:
@@ -212,67 +225,32 @@ def _texts(line: Line) -> Iterator[Finding]:
     journals: tuple[Journal[Any], ...] = (line.releases, line.notes)
     for journal in journals:
         for entry, _, _ in journal.replay():
-            for said in [op.get("reason") or op.get("text") for op in entry.ops]:
+            for said in texts_of(entry):
                 key = text_key(line.name, entry.tx)
                 try:
-                    if isinstance(said, str) and digest(line.home.store.get(key)) != said:
+                    if digest(line.home.store.get(key)) != said:
                         yield Finding(key, "it is not the text that was written", "damaged")
                 except MissingObjectError:
                     continue  # erased
 
 
-@attrs.define
-class _Packs:
-    """The packs of one model, each read once, with all that versions say about them."""
-
-    line: Line
-    extents: dict[str, list[tuple[int, int]]] = attrs.Factory(dict)
-    wanted: dict[str, list[tuple[int, int, bytes, str]]] = attrs.Factory(dict)
-
-    def findings(self, count: _Count) -> Iterator[Finding]:
-        for number in self.line.versions.state.lines:
-            if number in self.line.releases.state.purged:
-                continue
+def _packs(line: Line, count: _Count) -> Iterator[Finding]:
+    """Every pack of one model, each read once."""
+    expected = Expected(line)
+    for number in line.versions.state.lines:
+        if number not in line.releases.state.purged:
             count.versions += 1
-            yield from self._manifest(number)
-        listed = {item.key for item in self.line.home.store.list(data_prefix(self.line.name))}
-        for pack, extents in self.extents.items():
-            key = pack_key(self.line.name, pack)
-            listed.discard(key)
-            try:
-                raw = self.line.home.store.get(key)
-            except MissingObjectError:
-                yield Finding(key, "it is missing although a version needs it", "missing")
-                continue
-            count.bytes += len(raw)
-            yield from self._pieces(key, raw, self.wanted.get(pack, []))
-            yield from (Finding(key, problem, "damaged") for problem in padding_faults(raw, extents))
-        for key in sorted(listed):
-            yield Finding(key, "no entry names it: an upload that was not finished, or is under way", "leftover")
-
-    def _manifest(self, number: int) -> Iterator[Finding]:
-        known = self.line.versions.state.lines[number]
-        place: Place = known.at
-        key = pack_key(self.line.name, place.pack)
-        self.extents.setdefault(place.pack, []).append((place.offset, place.length))
+            yield from expected.add(number)
+    listed = {item.key for item in line.home.store.list(data_prefix(line.name))}
+    for pack in expected.extents:
+        key = pack_key(line.name, pack)
+        listed.discard(key)
         try:
-            manifest = Manifest.parse(self.line.home.store.get(key, (place.offset, place.length)))
+            raw = line.home.store.get(key)
         except MissingObjectError:
-            return  # reported with its pack
-        except ManifestError as error:
-            yield Finding(key, f"the manifest of version {number} is damaged: {error}", "damaged")
-            return
-        if identity_digest(manifest.content(), manifest.record, number) != known.made.identity:
-            yield Finding(key, f"the manifest is not that of version {number}", "damaged")
-        for path, pieces in manifest.files:
-            for piece in pieces:
-                pack = manifest.packs[piece.pack]
-                self.extents.setdefault(pack, []).append((piece.offset, piece.stored))
-                what = f"{path!r} of version {number}"
-                self.wanted.setdefault(pack, []).append((piece.offset, piece.stored, piece.stored_digest, what))
-
-    def _pieces(self, key: str, raw: bytes, wanted: list[tuple[int, int, bytes, str]]) -> Iterator[Finding]:
-        view = memoryview(raw)
-        for offset, stored, expected, what in wanted:
-            if raw_digest(view[offset : offset + stored]) != expected:
-                yield Finding(key, f"bytes {offset} to {offset + stored}, of {what}, are not as written", "damaged")
+            yield Finding(key, "it is missing although a version needs it", "missing")
+            continue
+        count.bytes += len(raw)
+        yield from expected.faults(pack, raw)
+    for key in sorted(listed):
+        yield Finding(key, "no entry names it: an upload that was not finished, or is under way", "leftover")

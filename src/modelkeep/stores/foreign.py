@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from modelkeep.stores.port import StoredObject
 
 T = TypeVar("T")
 
+_USER = re.compile(r"://[^/@]*@")  # user and password in a URL; they are never shown
+
 _WHEN = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")  # by file system
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
 
@@ -48,7 +51,7 @@ class FsspecStore:
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
         self._given = url
-        self.url = url.rstrip("/")
+        self.url = _USER.sub("://", url).rstrip("/")
         self._opened: tuple[AbstractFileSystem, str] | None = None
         renew_after_fork(self)
 
@@ -152,7 +155,8 @@ class FsspecStore:
             try:
                 self._opened = fsspec.url_to_fs(self._given, **own)
             except (ValueError, ImportError, TypeError) as error:
-                raise InvalidValueError(hidden(f"fsspec cannot open this place: {error}", self._options)) from None
+                said = hidden(str(error), self._options)
+                raise InvalidValueError(f"fsspec cannot open {self.url}: {said}", url=self.url) from None
         return self._opened
 
     def _path(self, key: str) -> str:

@@ -182,7 +182,7 @@ class RemoteStore:
         )
         try:
             result: T = await retrying(once)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  clients raise what they like; it is sorted, and said in our words
             raise tries.said(error) from error.__cause__ or error  # the client's own error, not its translation
         return result
 
