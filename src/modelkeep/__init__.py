@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modelkeep._about import __version__
 
 if TYPE_CHECKING:
+    from modelkeep.diagnosis import Diagnosis
     from modelkeep.errors import (
         ConflictError,
         IntegrityError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "ConflictError": "errors",
+    "Diagnosis": "diagnosis",
     "Event": "model",
     "IntegrityError": "errors",
     "InvalidError": "errors",
@@ -57,6 +59,7 @@ _WHERE = {
 
 __all__ = [
     "ConflictError",
+    "Diagnosis",
     "Event",
     "IntegrityError",
     "InvalidError",
