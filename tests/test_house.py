@@ -19,12 +19,12 @@ SOURCE = Path(modelkeep.__file__).parent
 FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
     4: ("integrations", "testing", "cli", "demo", "__main__"),
-    3: ("registry", "model", "modelversion", "storage", "listing"),
-    2: ("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer"),
+    3: ("registry", "model", "modelversion", "storage", "listing", "doctor"),
+    2: ("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
     1: (
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
         *("manifest", "packs", "sink", "zstd"),
-        *("stores", "serializers"),
+        *("stores", "serializers", "diagnosis", "races", "remedies"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
 }

@@ -18,6 +18,7 @@ from modelkeep._about import __version__
 
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
+    from modelkeep.diagnosis import Diagnosis
     from modelkeep.errors import (
         ConflictError,
         IntegrityError,
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from modelkeep.registry import Registry, Settlement
     from modelkeep.storage import Report
     from modelkeep.stores import open_store
+    from modelkeep.stores.retries import Retries
     from modelkeep.system import System
 
 _WHERE = {
     "ConflictError": "errors",
+    "Diagnosis": "diagnosis",
     "Event": "model",
     "IntegrityError": "errors",
     "InvalidError": "errors",
@@ -48,6 +51,7 @@ _WHERE = {
     "RegisteredModel": "model",
     "Registry": "registry",
     "Report": "storage",
+    "Retries": "stores.retries",
     "Settlement": "registry",
     "StoreError": "errors",
     "System": "system",
@@ -59,6 +63,7 @@ _WHERE = {
 
 __all__ = [
     "ConflictError",
+    "Diagnosis",
     "Event",
     "IntegrityError",
     "InvalidError",
@@ -69,6 +74,7 @@ __all__ = [
     "RegisteredModel",
     "Registry",
     "Report",
+    "Retries",
     "Settlement",
     "StoreError",
     "System",

@@ -21,7 +21,7 @@ from modelkeep.errors import (
     StoreError,
 )
 from modelkeep.forks import renew_after_fork
-from modelkeep.layout import MARKER
+from modelkeep.layout import MARKER, is_probe
 from modelkeep.stores.port import Store
 from modelkeep.system import System, format_time
 
@@ -170,7 +170,8 @@ class Home:
         return str(registry)
 
     def _check_empty(self) -> None:
-        first = next(iter(self.store.list("")), None)
+        # a doctor that is at work here, or was killed, does not make this somebody else's place
+        first = next((item for item in self.store.list("") if not is_probe(item.key)), None)
         if first is not None:
             # between two looks another process may have made it a registry
             try:

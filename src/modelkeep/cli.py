@@ -1,7 +1,7 @@
-"""The command ``modelkeep``: a demo, the check of every byte, the history of a model, and its way elsewhere.
+"""The command ``modelkeep``: a demo, the check of every byte, histories, copies, and a doctor for a place.
 
 It exits with 0 when all is well, 1 when modelkeep raised an error (said in one sentence), 2 when the command was
-called wrongly, and 6 when ``verify`` found something wrong.
+called wrongly, 6 when ``verify`` found something wrong, and 7 when ``doctor`` found a fault.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ except ModuleNotFoundError as error:
     raise SystemExit(f'the command modelkeep needs {error.name}: pip install "modelkeep[cli]"') from None
 
 DAMAGED = 6  # the exit status of a verify that found something wrong
+UNFIT = 7  # the exit status of a doctor that found a fault
 DEMO_FOLDER = "modelkeep-demo"
 ROOMY = 120  # columns; a narrower terminal needs its room for what happened and why
 UNBOUNDED = 10_000  # columns; what goes to a file or a pipe is not wrapped, so that grep finds a line whole
@@ -121,7 +122,7 @@ class _Commands(click.Group):
 _registry = click.option(
     "--registry",
     metavar="URL",
-    help="A folder, file://... or memory://name.  [default: $MODELKEEP_REGISTRY, else ./.modelkeep]",
+    help="A folder, s3://..., gs://... or another URL.  [default: $MODELKEEP_REGISTRY, else ./.modelkeep]",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
@@ -235,6 +236,39 @@ def _show_transfer(done: mk.Transfer, *, as_json: bool) -> None:
         _print_json(attrs.asdict(done))
     else:
         Page().say(str(done))
+
+
+@cli.command(short_help="Try what can be done at URL; say what to do.")
+@click.argument("url", required=False)
+@click.option("--race", is_flag=True, help="Let 16 processes race for 50 keys, too.")
+@_json
+@click.pass_context
+def doctor(ctx: click.Context, url: str | None, race: bool, as_json: bool) -> None:
+    """Try what can be done at URL, and say what to do about what cannot.
+
+    URL is a folder, s3://bucket/prefix, gs://bucket/prefix or another place; without it $MODELKEEP_REGISTRY, else
+    ./.modelkeep. Exits with 7 if there is a fault, with 0 if not. Its probes lie under doctor/ for a moment; nothing
+    else is changed.
+    """
+    try:
+        diagnosis = mk.Registry(url).doctor(race=race)
+    except ImportError as error:  # the client library of the store is not there, or too old
+        raise click.ClickException(printable(str(error))) from error
+    if as_json:
+        _print_json({"ok": diagnosis.ok, **attrs.asdict(diagnosis)})
+    else:
+        _show_diagnosis(diagnosis, Page())
+    ctx.exit(0 if diagnosis.ok else UNFIT)
+
+
+def _show_diagnosis(diagnosis: mk.Diagnosis, page: Page) -> None:
+    columns = ["", "check", "ms", "found", "to do"]
+    rows = [[one.mark, one.name, one.milliseconds.rjust(8), one.detail, one.remedy] for one in diagnosis.checks]
+    if not any(one.remedy for one in diagnosis.checks):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    page.table(columns, rows)
+    faults = sum(one.ok is False for one in diagnosis.checks)
+    page.say(f"not ok: {_count(faults, 'fault')}" if faults else "ok: no fault")
 
 
 def _print_json(value: object) -> None:

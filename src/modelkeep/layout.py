@@ -6,11 +6,14 @@ or fail on that.
 
 from __future__ import annotations
 
+import re
+
 from modelkeep.ref import encode_name
 
 MARKER = "modelkeep.json"
 CATALOG = "catalog/"
 POLICY = "policy/"
+PROBES = "doctor/"
 FAN_OUT = 100  # entries in a tile, and tiles in a tile of the second level
 
 
@@ -113,3 +116,23 @@ def text_key(name: str, transaction: str) -> str:
         'models/churn/texts/5f0c'
     """
     return f"{texts_prefix(name)}{transaction}"
+
+
+def probe_key(doctor: str, name: str) -> str:
+    """An object by which one doctor (a fresh id) tries a store; it goes when the doctor goes.
+
+    Example:
+        >>> probe_key("5f0c" * 8, "pack")
+        'doctor/5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c-pack'
+    """
+    return f"{PROBES}{doctor}-{name}"
+
+
+def is_probe(key: str) -> bool:
+    """Whether a doctor wrote *key*; what else lies in a folder of that name is somebody's own.
+
+    Example:
+        >>> is_probe(probe_key("5f0c" * 8, "pack")), is_probe("doctor/strange.txt")
+        (True, False)
+    """
+    return re.fullmatch(rf"{PROBES}[0-9a-f]{{32}}-[a-z0-9-]+", key) is not None

@@ -37,7 +37,8 @@ class Finding:
         key: the object.
         problem: what is wrong with it.
         kind: ``damaged``, ``missing``, ``void``, ``tile``, ``tail`` (an entry that others have seen), ``stray`` (no
-            object of a registry), or, harmless, ``leftover`` (an upload that no entry names) and ``unlisted``.
+            object of a registry), or, harmless, ``leftover`` (an upload that no entry names, or a probe of a doctor)
+            and ``unlisted``.
     """
 
     key: str

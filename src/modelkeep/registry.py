@@ -7,9 +7,9 @@ import os
 import platform
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,6 +37,7 @@ from modelkeep.version import Origin, Parent, Record
 
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
+    from modelkeep.diagnosis import Diagnosis
     from modelkeep.storage import Storage
 
 ENVIRONMENT = "MODELKEEP_REGISTRY"
@@ -96,16 +97,21 @@ class Registry:
         retries: Retries | None = None,
         system: System | None = None,
     ) -> None:
+        self._reopen: Callable[[], Store] | None = None
         if url is None:
             url = os.environ.get(ENVIRONMENT) or DEFAULT
         if isinstance(url, (str, os.PathLike)):
-            self._store = open_store(
-                os.fspath(url),
+            opened = partial(
+                open_store,
                 storage_options=storage_options,
                 durable=durable,
                 single_writer=single_writer,
                 retries=retries,
             )
+            text = os.fspath(url)
+            self._store = opened(text)
+            # for other processes, which may stand in another folder
+            self._reopen = partial(opened, text if "://" in text else self._store.url)
         elif isinstance(url, (bytes, int)):
             raise InvalidValueError(f"{url!r} is no place for a registry; give a folder as text or path, or a URL")
         else:
@@ -365,6 +371,27 @@ class Registry:
         from modelkeep.storage import Storage
 
         return Storage(self._home)
+
+    def doctor(self, *, race: bool = False) -> Diagnosis:
+        """What can be done here, whether the store's promises hold, and what to do if not. Some 35 requests.
+
+        Writes probes under ``doctor/`` if it may, and takes them away again; changes nothing else.
+
+        Args:
+            race: let 16 processes race for 50 keys, too; takes some seconds.
+
+        Raises:
+            Nothing: whatever the store raises is a finding.
+
+        Example:
+            >>> import modelkeep as mk
+            >>> diagnosis = mk.Registry("memory://doctor").doctor()
+            >>> diagnosis.ok, diagnosis.check("create-if-absent").detail
+            (True, 'an object that exists is not created again, and keeps its bytes')
+        """
+        from modelkeep.doctor import RACERS, examine
+
+        return examine(self._home, race=RACERS if race else 0, reopen=self._reopen)
 
     def settle(self, token: str) -> Settlement:
         """Find out what became of a write whose answer was lost, and see to it that it stays so.

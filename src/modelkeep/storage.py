@@ -26,9 +26,11 @@ from modelkeep.layout import (
     CATALOG,
     MARKER,
     POLICY,
+    PROBES,
     catalog_key,
     data_prefix,
     entry_key,
+    is_probe,
     journal_prefix,
     number_of,
     pack_key,
@@ -58,7 +60,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong; uploads that no entry names, and a model that is not listed, are harmless."""
+        """Whether nothing is wrong; uploads that no entry names, probes, and an unlisted model are harmless."""
         return all(finding.kind in _HARMLESS for finding in self.findings)
 
 
@@ -164,6 +166,9 @@ class Storage:
         for item in self._home.store.list(CATALOG):
             if item.size or _announced_name(item.key) is None:
                 yield Finding(item.key, "it is no marker of a model", "stray")
+        for item in self._home.store.list(PROBES):
+            if is_probe(item.key):
+                yield Finding(item.key, "a doctor left it behind, or is at work; it may be deleted", "leftover")
 
     def _announced(self) -> Iterator[str]:
         for item in self._home.store.list(CATALOG):

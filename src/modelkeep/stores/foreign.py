@@ -43,6 +43,9 @@ class FsspecStore:
     Args:
         url: what fsspec understands.
         options: what the file system takes. Kept in memory only, never shown.
+
+    Raises:
+        InvalidValueError: fsspec knows no such place, or lacks a package for it.
     """
 
     remote = True
@@ -53,6 +56,7 @@ class FsspecStore:
         self._given = url
         self.url = _USER.sub("://", url).rstrip("/")
         self._opened: tuple[AbstractFileSystem, str] | None = None
+        self._try(lambda: fsspec.get_filesystem_class(url.partition("://")[0]))  # connects to nothing
         renew_after_fork(self)
 
     def after_fork(self) -> None:
@@ -152,12 +156,15 @@ class FsspecStore:
     def _open(self) -> tuple[AbstractFileSystem, str]:
         if self._opened is None:
             own = {**self._options, "skip_instance_cache": True, "use_listings_cache": False}
-            try:
-                self._opened = fsspec.url_to_fs(self._given, **own)
-            except (ValueError, ImportError, TypeError) as error:
-                said = hidden(str(error), self._options)
-                raise InvalidValueError(f"fsspec cannot open {self.url}: {said}", url=self.url) from None
+            self._opened = self._try(lambda: fsspec.url_to_fs(self._given, **own))
         return self._opened
+
+    def _try(self, opening: Callable[[], T]) -> T:
+        try:
+            return opening()
+        except (ValueError, ImportError, TypeError) as error:
+            said = hidden(str(error), self._options)
+            raise InvalidValueError(f"fsspec cannot open {self.url}: {said}", url=self.url) from None
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError, OutcomeUnknownError, StoreError
@@ -37,6 +37,7 @@ _NO_ANSWER = {
     errno.ESTALE,
 }  # a network disk says so after it may have done the work
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that know no fsync of a folder
+_TRIES = 3  # `leaving_no_folder` of another process may take away the empty folder that was just made
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # a folder is no object
 
 
@@ -58,6 +59,9 @@ class LocalStore:
         >>> store.get("a/b")
         b'1'
     """
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """The distributions that carry the bytes; a diagnosis tells their versions."""
 
     def __init__(self, root: str | Path, *, durable: bool = True) -> None:
         self.root = Path(root).absolute()
@@ -134,6 +138,18 @@ class LocalStore:
             with _Said(key), suppress(*_NOT_THERE):
                 os.unlink(path)  # noqa: PTH108  see get
 
+    @contextmanager
+    def leaving_no_folder(self, prefix: str) -> Iterator[None]:
+        """Afterwards remove the folders of *prefix*, and above it, that were not there before and are empty."""
+        folder = self.root / check_prefix(prefix)
+        missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]  # noqa: PTH110  it never raises
+        try:
+            yield
+        finally:
+            for path in missing:
+                with suppress(OSError):  # somebody else uses it by now
+                    path.rmdir()
+
     def _path(self, key: str) -> str:
         return f"{self._base}/{check_key(key)}"
 
@@ -160,11 +176,12 @@ class LocalStore:
                 os.unlink(temporary)  # noqa: PTH108  see get
 
     def _open_new(self, temporary: str) -> BinaryIO:
-        try:
-            return open(temporary, "xb", buffering=1 << 16)  # noqa: PTH123  see get
-        except FileNotFoundError:
-            self._make_folder(Path(temporary).parent)
-            return open(temporary, "xb", buffering=1 << 16)  # noqa: PTH123  see get
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                return open(temporary, "xb", buffering=1 << 16)  # noqa: PTH123  see get
+            with suppress(FileNotFoundError):
+                self._make_folder(Path(temporary).parent)
+        return open(temporary, "xb", buffering=1 << 16)  # noqa: PTH123  see get
 
     def _make_folder(self, folder: Path) -> None:
         missing = [f for f in (folder, *folder.parents) if not f.exists()]

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import MissingObjectError, ObjectExistsError, StoreError
@@ -25,6 +26,9 @@ class MemoryStore:
         >>> store.get("a")
         b'1'
     """
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """See `LocalStore.libraries`."""
 
     def __init__(self, url: str = "memory://", *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.url = url

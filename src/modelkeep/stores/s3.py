@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import botocore.exceptions as botocore
 from aiohttp import ClientConnectorError
+from botocore.config import Config
 from s3fs import S3FileSystem
 
 from modelkeep.errors import StoreError
@@ -230,13 +231,16 @@ class _Parts:
 
 def _filesystem(options: Mapping[str, Any], retries: Retries) -> S3FileSystem:
     """A client that tries once, waits as *retries* says, and shares nothing with other instances."""
-    config = {
+    config: dict[str, Any] = {
         "connect_timeout": retries.connect,
         "read_timeout": retries.answer,
         "max_pool_connections": UNDER_WAY,
         **options.get("config_kwargs", {}),
         "retries": {"total_max_attempts": 1},
     }
+    if "response_checksum_validation" in Config.OPTION_DEFAULTS:
+        # every byte is checked by BLAKE3 above; some servers give the checksum of the whole object with a part of it
+        config.setdefault("response_checksum_validation", "when_required")
     try:
         found = S3FileSystem(**{**options, "config_kwargs": config}, skip_instance_cache=True, use_listings_cache=False)
     except (TypeError, ValueError, KeyError) as error:

@@ -6,20 +6,20 @@ pytest shows both sides of a failed assertion here if a ``conftest.py`` says, be
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
-from multiprocessing.synchronize import Barrier
 from typing import ClassVar, NoReturn
 
 import pytest
 
 from modelkeep.errors import MissingObjectError, ObjectExistsError, StoreError
+from modelkeep.races import race, value_of
 from modelkeep.stores.port import MAX_VALUE, Store
+
+__all__ = ["StoreContract", "race", "value_of"]
 
 BAD_KEYS = [
     "", "/", "/a", "a/", "a//b", ".", "..", "../x", "a/../x", "a/.b", ".tmp-1", "a\\b", "a b", "a:b", "é",
@@ -552,43 +552,3 @@ class StoreContract:
         with pytest.raises(StoreError) as caught:
             list(store.list(prefix))
         assert caught.value.key == prefix
-
-
-def race(reopen: Callable[[], Store], keys: Iterable[str], *, processes: int) -> dict[str, list[int]]:
-    """Let so many processes create each of *keys* at the same moment; tell for each key who won.
-
-    Process *n* writes `value_of(key, n)`. Each opens the store with *reopen*, which must be picklable.
-    """
-    asked = list(keys)
-    context = multiprocessing.get_context("spawn")
-    meeting = context.Barrier(processes)
-    with ProcessPoolExecutor(processes, context, initializer=_meet_at, initargs=(meeting,)) as pool:
-        won = list(pool.map(_create_each, range(processes), repeat(reopen), repeat(asked)))
-    return {key: [number for number, mine in enumerate(won) if key in mine] for key in asked}
-
-
-def value_of(key: str, number: int) -> bytes:
-    """What process *number* writes under *key* in a `race`."""
-    return f"{key} by process {number}".encode()
-
-
-_meetings: list[Barrier] = []  # in a racing process: where it meets the others
-
-
-def _meet_at(meeting: Barrier) -> None:
-    _meetings.append(meeting)
-
-
-def _create_each(number: int, reopen: Callable[[], Store], keys: Sequence[str]) -> set[str]:
-    won: set[str] = set()
-    try:
-        store = reopen()
-        for key in keys:
-            _meetings[0].wait(timeout=60)  # seconds; so that all try each key at the same moment
-            with suppress(ObjectExistsError):
-                store.create(key, value_of(key, number))
-                won.add(key)
-    except BaseException:
-        _meetings[0].abort()  # the others would wait for us
-        raise
-    return won
