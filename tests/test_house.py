@@ -23,6 +23,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     2: ("_home", "_line", "_publish", "_resolve", "_trust"),
     1: (
         *("_origins", "journal", "reading", "fold", "folds", "entry", "tiles", "manifest", "packs", "sink", "zstd"),
+        *("cache", "cachechoice"),
         *("stores", "serializers"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),

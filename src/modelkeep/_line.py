@@ -73,10 +73,11 @@ class Line:
     notes: Journal[said.Notes] = attrs.field(repr=False)
 
     @classmethod
-    def open(cls, home: Home, name: str, registry: str) -> Line:
-        """Make the journals of *name*; reads nothing."""
+    def open(cls, home: Home, name: str, registry: str, *, cached: bool = True) -> Line:
+        """Make the journals of *name*; reads nothing. Not *cached*, they are what the storage itself has now."""
+        store = home.journals(registry) if cached else home.store
         journals = (
-            Journal(home.store, journal_prefix(name, journal), registry, rules, home.system)
+            Journal(store, journal_prefix(name, journal), registry, rules, home.system)
             for journal, rules in _RULES.items()
         )
         return cls(home, name, *journals)

@@ -1,4 +1,4 @@
-"""The command ``modelkeep``: a demo, the check of every byte, and the history of a model.
+"""The command ``modelkeep``: a demo, the check of every byte, the history of a model, and the cache.
 
 It exits with 0 when all is well, 1 when modelkeep raised an error (said in one sentence), 2 when the command was
 called wrongly, and 6 when ``verify`` found something wrong.
@@ -202,6 +202,43 @@ def log(name: str, registry: str | None, as_json: bool) -> None:
         _print_json([{**row, "time": row["time"].isoformat()} for row in events.to_dicts()])
     else:
         Page().history(events)
+
+
+@cli.group(short_help="What this machine keeps of remote registries.")
+def cache() -> None:
+    """Show or delete the copies of journals that this machine keeps of remote registries.
+
+    They lie in $MODELKEEP_CACHE, else in the folder for the user's caches. Deleting them is always safe.
+    """
+
+
+@cache.command("list", short_help="Show what is kept of each registry.")
+@_json
+def list_cache(as_json: bool) -> None:
+    """Show of which registries there are copies, how many objects, how many bytes, and when they were last used."""
+    from modelkeep.cache import Cache
+    from modelkeep.cachechoice import default_root
+
+    found = Cache(default_root())
+    kept = found.kept()
+    if as_json:
+        _print_json({"folder": str(found.root), "registries": [attrs.asdict(one) for one in kept]})
+    elif kept:
+        rows = [(one.url or "unknown", one.id, one.objects, one.bytes, one.used[:16].replace("T", " ")) for one in kept]
+        Page().table(("registry", "id", "objects", "bytes", "last used (UTC)"), rows)
+    else:
+        Page().say(f"nothing is kept in {found.root}")
+
+
+@cache.command("clear", short_help="Delete what is kept, of all registries or of the one at URL.")
+@click.argument("url", required=False)
+def clear_cache(url: str | None) -> None:
+    """Delete the copies of the registry at URL, or of all registries."""
+    from modelkeep.cache import Cache
+    from modelkeep.cachechoice import default_root
+
+    found = Cache(default_root())
+    Page().say(f"{_count(found.clear(url), 'byte')} freed in {found.root}")
 
 
 def _print_json(value: object) -> None:

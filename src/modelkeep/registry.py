@@ -20,6 +20,7 @@ from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
+from modelkeep.cachechoice import chosen
 from modelkeep.errors import InvalidNameError, InvalidValueError, NotFoundError
 from modelkeep.forks import renew_after_fork
 from modelkeep.layout import CATALOG
@@ -65,6 +66,8 @@ class Registry:
             ``MODELKEEP_REGISTRY``, else ``./.modelkeep``.
         durable: local disk only: wait for the disk before a write counts as done. Without it a save is some 10 ms
             faster, and a power cut may lose the last half minute; a crash of the process loses nothing.
+        cache: whether copies of journals are kept on this machine; without it, where the store is remote. A path
+            says in which folder. What is read stays right, see the page on the cache.
         system: the clock, ids, pauses and the author; tests and simulations give their own.
 
     Safe to use from several threads, and in a forked child.
@@ -83,6 +86,7 @@ class Registry:
         url: str | os.PathLike[str] | Store | None = None,
         *,
         durable: bool = True,
+        cache: bool | str | os.PathLike[str] | None = None,
         system: System | None = None,
     ) -> None:
         if url is None:
@@ -94,7 +98,8 @@ class Registry:
         else:
             self._store = url
         self._system = system or System()
-        self._home = Home(self._store, self._system)
+        remote = bool(getattr(self._store, "remote", False))
+        self._home = Home(self._store, self._system, chosen(cache, remote=remote))
         self._lines: dict[str, Line] = {}
         self._lock = threading.RLock()
         renew_after_fork(self)

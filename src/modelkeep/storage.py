@@ -138,7 +138,7 @@ class Storage:
 
     def _journals(self, registry: str) -> Iterator[Journal[Any]]:
         for name in self._names():
-            line = Line.open(self._home, name, registry)
+            line = Line.open(self._home, name, registry, cached=False)
             yield from (line.versions, line.releases, line.notes)
         yield Journal(self._home.store, POLICY, registry, policy.RULES, self._home.system)
 
@@ -147,7 +147,7 @@ class Storage:
             yield from journal.verify()
         announced = set(self._announced())
         for name in self._names():
-            line = Line.open(self._home, name, registry)
+            line = Line.open(self._home, name, registry, cached=False)
             count.models += 1
             try:
                 for journal in (line.releases, line.versions, line.notes):
