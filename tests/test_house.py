@@ -25,6 +25,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
         *("manifest", "packs", "sink", "zstd"),
         *("stores", "serializers", "diagnosis", "races", "remedies"),
+        *("cache", "cachechoice"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
 }

@@ -266,6 +266,8 @@ def trial(site: Site, kind: Fault, *, saves: int, writers: int, seed: int = 0) -
         hits, faults = suffer(proxy, kind, at_work, seed)
     calls = [call for writer in at_work for call in writer.calls]
     faults += [f"{call.what} {call.mark}: {call.said}" for call in calls if call.end == "wrong"]
+    if kind is Fault.FORBIDDEN_FOR_MISSING and not any(call.said.startswith("AccessError") for call in calls):
+        faults.append("what was forbidden was taken to be missing")
     direct = RemoteStore(Place.parse(site.url(prefix)), lambda: site.client, Retries())
     stand, unsound = settled(mk.Registry(direct), calls)
     left = mk.Registry(copied(direct))

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
+from modelkeep.cache import Cache
 from modelkeep.entry import DamagedError, check_signed, sign
 from modelkeep.errors import (
     ClockError,
@@ -22,6 +23,7 @@ from modelkeep.errors import (
 )
 from modelkeep.forks import renew_after_fork
 from modelkeep.layout import MARKER, is_probe
+from modelkeep.stores.cached import Cached
 from modelkeep.stores.port import Store
 from modelkeep.system import System, format_time
 
@@ -37,11 +39,14 @@ class Home:
     Args:
         store: where everything lies.
         system: the clock, ids, pauses and the author.
+        cache: where copies of journals are kept on this machine, if anywhere.
     """
 
     store: Store
     system: System
+    cache: Cache | None = None
     lock: Any = attrs.field(factory=threading.RLock, repr=False)
+    _cached: Store | None = attrs.field(default=None, init=False, repr=False)
     _id: str | None = attrs.field(default=None, init=False)
     _ready: bool = attrs.field(default=False, init=False)
     _clock_checked: bool = attrs.field(default=False, init=False)
@@ -68,6 +73,15 @@ class Home:
                 except MissingObjectError:
                     self._check_empty()
             return self._id
+
+    def journals(self, registry: str) -> Store:
+        """The store as journals are read and written through it; what verifies takes `store` itself."""
+        if self.cache is None:
+            return self.store
+        with self.lock:
+            if self._cached is None:
+                self._cached = Cached(self.store, self.cache.folder(self.store.url, registry))
+            return self._cached
 
     def prepare(self) -> str:
         """Make sure that this is a registry that can be written to; returns its id. Two requests, once.

@@ -76,11 +76,12 @@ class Line:
     birth: Birth = attrs.field(repr=False)
 
     @classmethod
-    def open(cls, home: Home, name: str, registry: str) -> Line:
-        """Make the journals of *name*; reads nothing."""
+    def open(cls, home: Home, name: str, registry: str, *, cached: bool = True) -> Line:
+        """Make the journals of *name*; reads nothing. Not *cached*, they are what the storage itself has now."""
+        store = home.journals(registry) if cached else home.store
         birth = Birth(home.store, name, registry)
         journals: dict[str, Any] = {
-            journal: Journal(home.store, journal_prefix(name, journal), registry, rules, home.system, birth=birth)
+            journal: Journal(store, journal_prefix(name, journal), registry, rules, home.system, birth=birth)
             for journal, rules in RULES.items()
         }
         return cls(home, name, **journals, birth=birth)

@@ -125,7 +125,7 @@ class _Whole:
 
     @classmethod
     def read(cls, line: Line) -> _Whole:
-        own = Line.open(line.home, line.name, line.birth.registry)
+        own = Line.open(line.home, line.name, line.birth.registry, cached=False)
         for _ in range(_ROUNDS):
             heads = [own.releases.seen, own.versions.seen, own.notes.seen]
             own.read()
@@ -181,7 +181,7 @@ class _There:
             for journal, rules in RULES.items()
         }
         raws = {journal: opened.raws() for journal, opened in journals.items()}
-        line = Line.open(target, name, registry)
+        line = Line.open(target, name, registry, cached=False)
         for journal in RULES:
             _check_same(line, journal, whole.raws[journal], raws[journal])
         is_visible = _is_visible(line.birth, whole, raws)

@@ -1,4 +1,4 @@
-"""The command ``modelkeep``: a demo, the check of every byte, histories, copies, and a doctor for a place.
+"""The command ``modelkeep``: a demo, the check of every byte, histories, copies, the cache, and a doctor.
 
 It exits with 0 when all is well, 1 when modelkeep raised an error (said in one sentence), 2 when the command was
 called wrongly, 6 when ``verify`` found something wrong, and 7 when ``doctor`` found a fault.
@@ -269,6 +269,43 @@ def _show_diagnosis(diagnosis: mk.Diagnosis, page: Page) -> None:
     page.table(columns, rows)
     faults = sum(one.ok is False for one in diagnosis.checks)
     page.say(f"not ok: {_count(faults, 'fault')}" if faults else "ok: no fault")
+
+
+@cli.group(short_help="What this machine keeps of remote registries.")
+def cache() -> None:
+    """Show or delete the copies of journals that this machine keeps of remote registries.
+
+    They lie in $MODELKEEP_CACHE, else in the folder for the user's caches. Deleting them is always safe.
+    """
+
+
+@cache.command("list", short_help="Show what is kept of each registry.")
+@_json
+def list_cache(as_json: bool) -> None:
+    """Show of which registries there are copies, how many objects, how many bytes, and when they were last used."""
+    from modelkeep.cache import Cache
+    from modelkeep.cachechoice import default_root
+
+    found = Cache(default_root())
+    kept = found.kept()
+    if as_json:
+        _print_json({"folder": str(found.root), "registries": [attrs.asdict(one) for one in kept]})
+    elif kept:
+        rows = [(one.url or "unknown", one.id, one.objects, one.bytes, one.used[:16].replace("T", " ")) for one in kept]
+        Page().table(("registry", "id", "objects", "bytes", "last used (UTC)"), rows)
+    else:
+        Page().say(f"nothing is kept in {found.root}")
+
+
+@cache.command("clear", short_help="Delete what is kept, of all registries or of the one at URL.")
+@click.argument("url", required=False)
+def clear_cache(url: str | None) -> None:
+    """Delete the copies of the registry at URL, or of all registries."""
+    from modelkeep.cache import Cache
+    from modelkeep.cachechoice import default_root
+
+    found = Cache(default_root())
+    Page().say(f"{_count(found.clear(url), 'byte')} freed in {found.root}")
 
 
 def _print_json(value: object) -> None:

@@ -23,6 +23,7 @@ class Fold(Generic[S]):
         state: what the entries add up to.
         faults: damaged entries that no seal has named yet, with the reason.
         sealed: damaged entries whose loss was accepted.
+        doubted: sound entries whose loss was accepted: they were brought back, or read before they were damaged.
         void: well-formed entries that broke a rule, with the rule; they took their number and changed nothing.
         unknown: entries with an operation that this release does not know.
         skipped: the same, marked so that reading may go on.
@@ -37,6 +38,7 @@ class Fold(Generic[S]):
     state: S = attrs.field()
     faults: dict[int, str] = attrs.Factory(dict)
     sealed: set[int] = attrs.Factory(set)
+    doubted: set[int] = attrs.Factory(set)
     void: dict[int, str] = attrs.Factory(dict)
     unknown: dict[int, str] = attrs.Factory(dict)
     skipped: dict[int, str] = attrs.Factory(dict)
@@ -119,6 +121,8 @@ class Fold(Generic[S]):
             case {"op": "seal", "n": int(sealed)} if not isinstance(sealed, bool):
                 if self.faults.pop(sealed, None) is not None:
                     self.sealed.add(sealed)
+                elif 0 < sealed < number and sealed not in self.sealed:
+                    self.doubted.add(sealed)
             case {"op": "seal"}:
                 return
             case {"op": name, "skippable": True}:

@@ -196,6 +196,8 @@ class JournalReader(Generic[S]):
     def _read_cold(self) -> None:
         with _collector_at_rest():
             self._fold_cold()
+            if self._fold.doubted:  # a cache may have had them from before the damage, and has dropped them by now
+                self._fold_cold()
 
     def _fold_cold(self) -> None:
         known = set(tiles.plan(self.store, self.prefix))

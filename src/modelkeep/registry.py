@@ -20,6 +20,7 @@ from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
+from modelkeep.cachechoice import chosen
 from modelkeep.errors import InvalidNameError, InvalidValueError, NotFoundError
 from modelkeep.forks import renew_after_fork
 from modelkeep.layout import CATALOG
@@ -74,6 +75,8 @@ class Registry:
         single_writer: you see to it that one process alone ever writes, so that a place without create-if-absent will
             do; without it such a place can be read only.
         retries: remote places only: how long and how often to try.
+        cache: whether copies of journals are kept on this machine; without it, where the store is remote. A path
+            says in which folder. What is read stays right, see the page on the cache.
         system: the clock, ids, pauses and the author; tests and simulations give their own.
 
     Safe to use from several threads, and in a forked child.
@@ -95,6 +98,7 @@ class Registry:
         durable: bool = True,
         single_writer: bool = False,
         retries: Retries | None = None,
+        cache: bool | str | os.PathLike[str] | None = None,
         system: System | None = None,
     ) -> None:
         self._reopen: Callable[[], Store] | None = None
@@ -117,7 +121,8 @@ class Registry:
         else:
             self._store = url
         self._system = system or System()
-        self._home = Home(self._store, self._system)
+        remote = bool(getattr(self._store, "remote", False))
+        self._home = Home(self._store, self._system, chosen(cache, remote=remote))
         self._lines: dict[str, Line] = {}
         self._lock = threading.RLock()
         renew_after_fork(self)

@@ -138,7 +138,7 @@ class Storage:
 
     def _journals(self, registry: str) -> Iterator[Journal[Any]]:
         for name in self._names():
-            line = Line.open(self._home, name, registry)
+            line = Line.open(self._home, name, registry, cached=False)
             yield from (line.versions, line.releases, line.notes)
         yield self._policy(registry)
 
@@ -147,11 +147,11 @@ class Storage:
 
     def _findings(self, registry: str, count: _Count) -> Iterator[Finding]:
         for name in self._names():
-            yield from _history(Line.open(self._home, name, registry))
+            yield from _history(Line.open(self._home, name, registry, cached=False))
         yield from self._policy(registry).verify()
         announced = set(self._announced())
         for name in self._names():
-            line = Line.open(self._home, name, registry)
+            line = Line.open(self._home, name, registry, cached=False)
             count.models += 1
             try:
                 for journal in (line.releases, line.versions, line.notes):

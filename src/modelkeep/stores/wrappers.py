@@ -32,6 +32,11 @@ class Wrapper:
         """See `Store.url`."""
         return self.within.url
 
+    @property
+    def remote(self) -> bool:
+        """Whether requests leave this machine, so that a cache is worth having; a store need not say."""
+        return bool(getattr(self.within, "remote", False))
+
     def create(self, key: str, value: bytes) -> None:
         """See `Store.create`."""
         self.within.create(key, value)
