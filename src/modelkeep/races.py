@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from modelkeep.errors import ModelkeepError, ObjectExistsError, StoreError
@@ -20,7 +21,7 @@ from modelkeep.stores.port import Store
 
 Winners = dict[str, list[int]]  # for each key the numbers of those who won it
 
-_MEET = 60  # seconds; how long a racer waits for the others
+_MEET = 120  # seconds; how long a racer waits for the others
 _WHOLE = 600  # seconds; how long a race may take
 _ALONE = "from modelkeep.races import answer; answer()"
 
@@ -32,17 +33,23 @@ class _Meeting(Protocol):
     def abort(self) -> None: ...
 
 
-def race(reopen: Callable[[], Store], keys: Iterable[str], *, processes: int) -> Winners:
+def race(reopen: Callable[[], Store], keys: Iterable[str], *, processes: int, at_once: int = 1) -> Winners:
     """Let so many processes create each of *keys* at the same moment; tell for each key who won.
 
     Process *n* writes `value_of(key, n)`. Each opens the store with *reopen*, which must be picklable. As with
     everything that starts processes, a script that calls it needs ``if __name__ == "__main__"``; `race_apart` does
     not.
+
+    Args:
+        reopen: opens the store.
+        keys: what is raced for.
+        processes: how many race.
+        at_once: for how many keys each of them races at once; some servers let the losers of a key wait for seconds.
     """
     asked = list(keys)
     context = multiprocessing.get_context("spawn")
     meeting = context.Barrier(processes)
-    with ProcessPoolExecutor(processes, context, initializer=_meet_at, initargs=(meeting,)) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=_meet_at, initargs=(meeting, at_once)) as pool:
         return _winners(pool, _create_each, reopen, asked, processes)
 
 
@@ -149,27 +156,39 @@ def _winners(
     return {key: [number for number, mine in enumerate(won) if key in mine] for key in keys}
 
 
-_meetings: list[_Meeting] = []  # in a racing process: where it meets the others
+_meetings: list[tuple[_Meeting, int]] = []  # in a racing process: where it meets the others, and for how many keys
 
 
-def _meet_at(meeting: _Meeting) -> None:
-    _meetings.append(meeting)
+def _meet_at(meeting: _Meeting, at_once: int) -> None:
+    _meetings.append((meeting, at_once))
 
 
 def _create_each(number: int, reopen: Callable[[], Store], keys: Sequence[str]) -> set[str]:
-    return _create_at(_meetings[0], number, reopen, keys)
+    meeting, at_once = _meetings[0]
+    return _create_at(meeting, number, reopen, keys, at_once)
 
 
-def _create_at(meeting: _Meeting, number: int, reopen: Callable[[], Store], keys: Sequence[str]) -> set[str]:
+def _create_at(
+    meeting: _Meeting, number: int, reopen: Callable[[], Store], keys: Sequence[str], at_once: int = 1
+) -> set[str]:
     won: set[str] = set()
     try:
         store = reopen()
-        for key in keys:
-            meeting.wait(timeout=_MEET)  # so that all try each key at the same moment
-            with suppress(ObjectExistsError):
-                store.create(key, value_of(key, number))
-                won.add(key)
+        with ThreadPoolExecutor(at_once) as pool:
+            for first in range(0, len(keys), at_once):
+                batch = keys[first : first + at_once]
+                meeting.wait(timeout=_MEET)  # so that all try each key at the same moment
+                mine = pool.map(partial(_create, store, number), batch)
+                won.update(key for key, winner in zip(batch, mine, strict=True) if winner)
     except BaseException:
         meeting.abort()  # the others would wait for us
         raise
     return won
+
+
+def _create(store: Store, number: int, key: str) -> bool:
+    try:
+        store.create(key, value_of(key, number))
+    except ObjectExistsError:
+        return False
+    return True

@@ -127,27 +127,26 @@ def moto() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def seaweedfs() -> Iterator[Server]:
-    """S3 as SeaweedFS has it: on disk, with signatures checked, and conditions that hold with errors of their own."""
+def seaweedfs(volumes: int = 20) -> Iterator[Server]:
+    """S3 as SeaweedFS has it: on disk, with signatures checked, and conditions that hold with errors of their own.
+
+    It holds *volumes* times 64 MiB; each bucket takes some volumes of its own.
+    """
     ports = free_ports(4)
     server = s3_server("seaweedfs", ports[0])
-    with (
-        scratch() as folder,
-        without_sockets(ports),
-        s3_client(server.endpoint) as client,
-        child(seaweedfs_command(folder, *ports), folder, lambda: stores(client)),
-    ):
-        yield server
+    with scratch() as folder, without_sockets(ports), s3_client(server.endpoint) as client:
+        with child(seaweedfs_command(folder, volumes, *ports), folder, lambda: stores(client)):
+            yield server
 
 
-def seaweedfs_command(folder: Path, s3: int, master: int, volume: int, filer: int) -> list[str]:
+def seaweedfs_command(folder: Path, volumes: int, s3: int, master: int, volume: int, filer: int) -> list[str]:
     keys = [{"accessKey": KEY, "secretKey": SECRET}]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": [{"name": "admin", "credentials": keys, "actions": actions}]}))
     options = {
         "dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.port": s3, "s3.config": config,
-        "master.port": master, "volume.port": volume, "filer.port": filer, "volume.max": 20,
+        "master.port": master, "volume.port": volume, "filer.port": filer, "volume.max": volumes,
         "master.volumeSizeLimitMB": 64, "s3.port.iceberg": 0, "s3.port.lance": 0, "master.telemetry": "false",
     }  # fmt: skip
     return [program("weed"), "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]

@@ -45,7 +45,8 @@ class Store(Protocol):
         """Store *value* (at most 8 MiB) unless *key* exists, atomically: of any number of callers one wins.
 
         Equal bytes still lose; a reader sees no half value; once this returns, every reader sees it. One
-        round trip. Raises `ObjectExistsError`; the old bytes are intact.
+        round trip. Raises `ObjectExistsError`; the old bytes are intact. They may be *value* itself, where a store
+        tried again after an answer was lost: who must know whose they are looks at them.
         """
         ...
 
