@@ -157,10 +157,8 @@ def main() -> int:
             faults, took = faults_of_race(fresh())
             broken += bool(faults)
             verdict = "\n  ".join(["FAULTS", *faults]) if faults else f"1 to {PROCESSES * SAVES}, consecutive"
-            print(
-                f"{chosen.on}, run {run}: {PROCESSES} processes, {SAVES} saves each, {took:.1f} s: {verdict}",
-                flush=True,
-            )
+            sys.stdout.write(f"{chosen.on}, run {run}: {PROCESSES} x {SAVES} saves, {took:.1f} s: {verdict}\n")
+            sys.stdout.flush()
     return 1 if broken else 0
 
 

@@ -169,7 +169,8 @@ class FaultProxy:
             while (request := await read_request(reader, writer)) and await self._exchange(request, reader, writer):
                 pass
         except (OSError, EOFError, asyncio.LimitOverrunError, ConnectionResetNowError):
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            with contextlib.suppress(OSError):  # it may be closed already
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
             writer.transport.abort()
         finally:
             writer.close()

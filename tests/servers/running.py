@@ -119,10 +119,11 @@ def gcs_server(kind: str, port: int) -> Server:
 
 @contextlib.contextmanager
 def moto() -> Iterator[Server]:
-    """S3 as moto has it: in memory, with AWS-shaped errors, and conditions that hold."""
+    """S3 as moto has it: in memory, with AWS-shaped errors, and conditions that hold, see `servers.moto`."""
+    needs("moto", "flask")
     server = s3_server("moto", port := free_ports(1)[0])
-    command = [program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    with scratch() as folder, child(command, folder, lambda: answers(server.endpoint)):
+    command = [sys.executable, "-m", "servers.moto", "-H", "127.0.0.1", "-p", str(port)]
+    with scratch() as folder, child(command, folder, lambda: answers(server.endpoint), PYTHONPATH=str(TESTS)):
         yield server
 
 

@@ -104,7 +104,13 @@ def _remote(scheme: str, url: str, options: Mapping[str, Any], single_writer: bo
 
 def _folder(url: str) -> Path:
     parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost") or not parts.path or "?" in url or "#" in url:
+    if (
+        not url.startswith("file://")
+        or parts.netloc not in ("", "localhost")
+        or not parts.path
+        or "?" in url
+        or "#" in url
+    ):
         # file://models would otherwise mean the folder that this process happens to stand in
         raise InvalidValueError(
             f"{url!r} names no folder on this machine; write file:///path/to/folder, ? as %3F and # as %23",

@@ -10,7 +10,7 @@ import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 
@@ -18,6 +18,8 @@ from modelkeep.errors import InvalidValueError
 from modelkeep.stores.port import StoredObject
 
 _CHUNK = 1 << 20  # bytes taken over at once
+_SECRET = 8  # characters; what is shorter is no secret, and would blank half a sentence
+_NO_SECRETS = ("url", "region_name", "profile", "project")  # options that an error may name
 
 
 class Kind(enum.Enum):
@@ -207,6 +209,6 @@ def hidden(text: str, options: Mapping[str, Any]) -> str:
     for name, value in options.items():
         if isinstance(value, Mapping):
             text = hidden(text, value)
-        elif isinstance(value, str) and len(value) >= 8 and not name.endswith("url"):  # noqa: PLR2004
-            text = text.replace(value, "…")
+        elif isinstance(value, str) and len(value) >= _SECRET and not name.endswith(_NO_SECRETS):
+            text = text.replace(value, "…").replace(quote(value, safe=""), "…")
     return text

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import quote, unquote
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
 from modelkeep.digest import Buffer
-from modelkeep.errors import AccessError, InvalidValueError, ModelkeepError, OutcomeUnknownError, StoreError
+from modelkeep.errors import (
+    AccessError,
+    InvalidValueError,
+    MissingObjectError,
+    ModelkeepError,
+    OutcomeUnknownError,
+    StoreError,
+)
 from modelkeep.forks import renew_after_fork
 from modelkeep.stores.bucket import hidden
 from modelkeep.stores.memory import (
@@ -28,6 +37,8 @@ from modelkeep.stores.port import StoredObject
 
 T = TypeVar("T")
 
+_NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # a folder is no object
+_TEMPORARY = ".tmp-"  # no key has a part that begins with a dot
 _USER = re.compile(r"://[^/@]*@")  # user and password in a URL; they are never shown
 
 _WHEN = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")  # by file system
@@ -56,6 +67,7 @@ class FsspecStore:
         self._given = url
         self.url = _USER.sub("://", url).rstrip("/")
         self._opened: tuple[AbstractFileSystem, str] | None = None
+        self._quotes = url.startswith(("http://", "https://"))  # keys hold % signs, which mean something in a URL
         self._try(lambda: fsspec.get_filesystem_class(url.partition("://")[0]))  # connects to nothing
         renew_after_fork(self)
 
@@ -70,7 +82,8 @@ class FsspecStore:
         """See the class: sound only while nobody else writes."""
         check_value(key, value)
         path = self._path(key)
-        if self._said(key, lambda: self._fs.exists(path)):
+        with suppress(MissingObjectError):
+            self._said(key, lambda: self._fs.info(path))  # exists() says no of whatever fails
             raise object_exists(self.url, key)
         self.put_pack(key, [value])
 
@@ -80,9 +93,11 @@ class FsspecStore:
         path = self._path(key)
         if span is None:
             return bytes(self._said(key, lambda: self._fs.cat_file(path)))
-        if not span[1] or span[0] >= self._said(key, lambda: self._fs.size(path)):
+        end = min(sum(span), self._said(key, lambda: self._fs.size(path)))
+        if span[0] >= end:
             return b""
-        return bytes(self._said(key, lambda: self._fs.cat_file(path, start=span[0], end=sum(span))))
+        found = bytes(self._said(key, lambda: self._fs.cat_file(path, start=span[0], end=end)))
+        return found if len(found) <= end - span[0] else found[span[0] : end]  # a web server may know no spans
 
     def get_into(self, key: str, offset: int, target: memoryview) -> int:
         """See `Store.get_into`."""
@@ -96,7 +111,7 @@ class FsspecStore:
         found = self._said("", lambda: self._fs.cat(list(paths), on_error="return"))
         values = {}
         for path, value in found.items():
-            if isinstance(value, FileNotFoundError):
+            if isinstance(value, _NOT_THERE):
                 continue
             if isinstance(value, Exception):
                 raise self._sorted(paths[path], value) from value
@@ -104,36 +119,57 @@ class FsspecStore:
         return values
 
     def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
-        """See `Store.put_pack`; whether half of it can show is up to the file system."""
+        """See `Store.put_pack`. Written beside and moved, so that half of it shows nowhere."""
         path = self._path(key)
         folder = path.rpartition("/")[0]
+        beside = f"{folder}/{_TEMPORARY}{uuid.uuid4().hex}"
         self._said(key, lambda: self._fs.makedirs(folder, exist_ok=True), writes=True)
+        try:
+            self._write(key, beside, source)
+            self._said(key, lambda: self._fs.mv(beside, path), writes=True)
+        except BaseException:
+            with suppress(Exception):
+                self._fs.rm_file(beside)
+            raise
+
+    def _write(self, key: str, path: str, source: Iterable[Buffer]) -> None:
         file = self._said(key, lambda: self._fs.open(path, "wb"), writes=True)
         try:
             for buffer in source:  # what it raises is not ours to translate
                 self._said(key, lambda data=buffer: file.write(data), writes=True)  # type: ignore[misc]
         except BaseException:
             with suppress(Exception):
-                file.discard() if hasattr(file, "discard") else file.close()
-            with suppress(Exception):
-                self._fs.rm_file(path)
+                file.close()
             raise
         self._said(key, file.close, writes=True)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See `Store.list`. Reads the whole listing below the folder first."""
         check_prefix(prefix)
-        root = self._root
-        folder = f"{root}/{prefix}".rpartition("/")[0]
+        folder = f"{self._root}/{prefix}".rpartition("/")[0]
         try:
-            found = self._said(prefix, lambda: self._fs.find(folder, detail=True))
+            found = self._said(prefix, lambda: self._fs.find(folder, detail=True, on_error="raise"))
         except ModelkeepError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return iter(())
             raise
-        rows = ((path[len(root) + 1 :], facts) for path, facts in found.items())
-        kept = [StoredObject(key, int(facts.get("size") or 0), _when(facts)) for key, facts in rows]
-        return iter(sorted((item for item in kept if item.key.startswith(prefix)), key=lambda item: item.key))
+        rows = [(self._key(path), path, facts) for path, facts in found.items()]
+        kept = [
+            StoredObject(key, self._size(path, facts), _when(facts))
+            for key, path, facts in rows
+            if key.startswith(prefix) and f"/{_TEMPORARY}" not in f"/{key}"
+        ]
+        return iter(sorted(kept, key=lambda item: item.key))
+
+    def _key(self, path: str) -> str:
+        key = path[len(self._root) + 1 :]
+        return unquote(key) if self._quotes else key
+
+    def _size(self, path: str, facts: Mapping[str, Any]) -> int:
+        size = facts.get("size")
+        if size is None:  # a web server's listing does not tell
+            size = self._said(path, lambda: self._fs.size(path))
+        return int(size or 0)
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`."""
@@ -142,7 +178,7 @@ class FsspecStore:
             try:
                 self._said(key, lambda at=path: self._fs.rm_file(at), writes=True)  # type: ignore[misc]
             except ModelkeepError as error:
-                if not isinstance(error.__cause__, FileNotFoundError):
+                if not isinstance(error.__cause__, _NOT_THERE):
                     raise
 
     @property
@@ -164,10 +200,16 @@ class FsspecStore:
             return opening()
         except (ValueError, ImportError, TypeError) as error:
             said = hidden(str(error), self._options)
-            raise InvalidValueError(f"fsspec cannot open {self.url}: {said}", url=self.url) from None
+            raise InvalidValueError(
+                f"fsspec cannot open {self.url}: {said}; check the URL, and that the package for it is installed",
+                url=self.url,
+            ) from None
+        except Exception as error:  # a file system may connect when it is made, and raises what it likes
+            raise self._sorted("", error) from error
 
     def _path(self, key: str) -> str:
-        return f"{self._root}/{check_key(key)}"
+        check_key(key)
+        return f"{self._root}/{quote(key) if self._quotes else key}"
 
     def _said(self, key: str, request: Callable[[], T], *, writes: bool = False) -> T:
         try:
@@ -179,11 +221,12 @@ class FsspecStore:
 
     def _sorted(self, key: str, error: Exception, *, writes: bool = False) -> ModelkeepError:
         text = hidden(f"{self.url} {key}: {type(error).__name__}: {error}", self._options)
-        if isinstance(error, FileNotFoundError) and not writes:
+        if isinstance(error, _NOT_THERE) and not writes:
             return missing_object(self.url, key)
         if isinstance(error, PermissionError):
             return AccessError(f"{text}; ask for the right to it", key=key)
-        return (OutcomeUnknownError if writes else StoreError)(text, key=key)
+        unknown = writes and not isinstance(error, NotImplementedError)
+        return (OutcomeUnknownError if unknown else StoreError)(text, key=key)
 
 
 def _when(facts: Mapping[str, Any]) -> datetime:

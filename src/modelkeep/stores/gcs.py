@@ -29,6 +29,7 @@ from modelkeep.stores.retries import Retries
 _OURS = ("asynchronous", "loop", "skip_instance_cache", "use_listings_cache")  # what the store itself decides
 _KIND = "application/octet-stream"
 _BOUNDARY = "modelkeep-5f9c7f2e"
+_GO_ON = 308  # what Google answers while bytes of an upload are missing
 _CANCELLED = 499  # what Google answers when an upload was thrown away
 
 _KINDS = {
@@ -150,8 +151,10 @@ class GcsBucket:
     def sort(self, error: Exception) -> Trouble:
         """See `Bucket.sort`."""
         text = hidden(f"{type(error).__name__}: {error}", self._options)
+        if isinstance(error, aiohttp.InvalidURL | TypeError | ValueError):
+            return Trouble(Kind.REFUSED, f"{text}; mend the storage_options")
         if isinstance(error, aiohttp.ClientConnectorError):
-            return Trouble(Kind.NOT_DONE, text)
+            return Trouble(Kind.NOT_DONE, f"{text}; check endpoint, network and proxy")
         if isinstance(error, (RefreshError, TransportError)) and error.retryable:
             return Trouble(Kind.NOT_DONE, text)
         if isinstance(error, GoogleAuthError):
@@ -246,15 +249,27 @@ class _Resumable:
         """See `Upload.part`."""
         del number
         end = offset + len(data)
-        start = await self._received(end) if self._doubtful else offset
+        if self._doubtful:
+            answer = await self._ask("PUT", {"Content-Range": "bytes */*"})
+            start = _reached(answer, end)
+        else:
+            answer, start = None, offset
         self._doubtful = True
         while start < end:
             headers = {"Content-Range": f"bytes {start}-{end - 1}/{end if last else '*'}"}
             answer = await self._ask("PUT", headers, memoryview(data)[start - offset :])
-            start = end if answer.status != 308 else _after(answer)  # noqa: PLR2004
+            start = _reached(answer, end)
             if start < offset:
                 raise TroubleError(Trouble(Kind.REFUSED, f"the server lost what it had up to byte {offset}"))
+        if last and answer is not None and answer.status == _GO_ON:
+            await self._end(end)
         self._doubtful = False
+
+    async def _end(self, end: int) -> None:
+        """The server has every byte and waits for more: tell it that there is none."""
+        answer = await self._ask("PUT", {"Content-Range": f"bytes */{end}"})
+        if answer.status == _GO_ON:
+            raise TroubleError(Trouble(Kind.UNKNOWN, "the server has every byte and makes no object of them"))
 
     async def finish(self) -> None:
         """The last part has ended it."""
@@ -263,28 +278,28 @@ class _Resumable:
         """See `Upload.abort`."""
         await self._ask("DELETE", {}, accept=(200, 204, 404, 410, _CANCELLED))
 
-    async def _received(self, end: int) -> int:
-        answer = await self._ask("PUT", {"Content-Range": "bytes */*"})
-        return end if answer.status != 308 else _after(answer)  # noqa: PLR2004
-
     async def _ask(
         self,
         method: str,
         headers: Mapping[str, str],
         data: bytes | memoryview = b"",
-        accept: tuple[int, ...] = (200, 201, 308),
+        accept: tuple[int, ...] = (200, 201, _GO_ON),
     ) -> Answer:
         return await self.bucket.ask(method, self._session, headers=headers, data=data, accept=accept, of_bucket=True)
 
 
-def _after(answer: Answer) -> int:
+def _reached(answer: Answer, end: int) -> int:
     """How many bytes the server has."""
+    if answer.status != _GO_ON:
+        return end
     return int(answer.headers["range"].rpartition("-")[2]) + 1 if "range" in answer.headers else 0
 
 
 def _trouble(answer: Answer, *, of_bucket: bool) -> Trouble:
     said = _message(answer)
     kind = _KINDS.get(answer.status)
+    if kind is Kind.DENIED and b"ateLimitExceeded" in answer.body:  # too many requests, says Google: wait and ask again
+        kind = Kind.NOT_DONE
     if kind is None:
         kind = Kind.UNKNOWN if answer.status >= 500 else Kind.REFUSED  # noqa: PLR2004
     if kind is Kind.MISSING and (of_bucket or "bucket does not exist" in said):

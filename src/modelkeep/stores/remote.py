@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from itertools import chain
 from typing import Any, TypeVar
@@ -163,12 +163,13 @@ class RemoteStore:
         size: int = 0,
         writes: bool = False,
         attempts: int | None = None,
+        may_miss: bool = False,
     ) -> T:
-        """Make a request, again and again as `Retries` says."""
+        """Make a request, again and again as `Retries` says; it *may_miss* the object, else "missing" is a refusal."""
         gate = self._gate
         if gate is None:  # cannot be: _opened() made it
             raise StoreError(f"{self.url} is not open")
-        tries = _Tries(self, bucket, key, writes)
+        tries = _Tries(self, bucket, key, writes=writes, may_miss=may_miss)
 
         async def once() -> T:
             async with gate, asyncio.timeout(self.retries.limit(size)):
@@ -215,7 +216,7 @@ class RemoteStore:
                 raise TroubleError(Trouble(Kind.UNKNOWN, f"{due} bytes were announced and {count} came"))
             return count, size
 
-        return await self._ask(bucket, key, request, target.nbytes)
+        return await self._ask(bucket, key, request, target.nbytes, may_miss=True)
 
     async def _get_if_there(self, bucket: Bucket, key: str) -> bytes | None:
         try:
@@ -225,7 +226,7 @@ class RemoteStore:
 
     async def _delete(self, bucket: Bucket, key: str) -> None:
         with suppress(MissingObjectError):
-            await self._ask(bucket, key, bucket.delete, writes=True)
+            await self._ask(bucket, key, bucket.delete, writes=True, may_miss=True)
 
     def _listed(self, prefix: str) -> Iterator[StoredObject]:
         held: list[StoredObject] = []
@@ -265,7 +266,9 @@ class RemoteStore:
             while under_way:
                 under_way.popleft().result()
             sync(bucket.loop, ask, upload.finish)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                wait(under_way)  # a part that came after the upload was thrown away could stay
             for future in under_way:
                 future.cancel()
             with suppress(ModelkeepError):  # a rule of the bucket clears up what stays; see the docs
@@ -276,11 +279,12 @@ class RemoteStore:
 class _Tries:
     """What was learnt from the tries of one request."""
 
-    def __init__(self, store: RemoteStore, bucket: Bucket, key: str, writes: bool) -> None:
+    def __init__(self, store: RemoteStore, bucket: Bucket, key: str, *, writes: bool, may_miss: bool) -> None:
         self._store = store
         self._bucket = bucket
         self._key = key
         self._writes = writes
+        self._may_miss = may_miss
         self._began = time.monotonic()
         self._count = 0
         self._open = False
@@ -295,11 +299,12 @@ class _Tries:
         return self._last.kind in (Kind.NOT_DONE, Kind.UNKNOWN)
 
     def _sorted(self, error: Exception) -> Trouble:
-        if isinstance(error, TroubleError):
-            return error.trouble
         if isinstance(error, TimeoutError):
             return Trouble(Kind.UNKNOWN, "no answer came in time")
-        return self._bucket.sort(error)
+        trouble = error.trouble if isinstance(error, TroubleError) else self._bucket.sort(error)
+        if trouble.kind is Kind.MISSING and not self._may_miss:
+            return Trouble(Kind.REFUSED, f"{trouble.text}; check the URL and the endpoint")
+        return trouble
 
     def said(self, error: Exception) -> Exception:
         """The error of the port; an error of ours passes as it is."""

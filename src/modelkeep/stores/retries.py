@@ -10,7 +10,7 @@ from modelkeep.errors import InvalidValueError
 
 
 def _positive(_: object, attribute: Any, value: float) -> None:
-    if not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InvalidValueError(f"Retries({attribute.name}={value!r}) cannot be; give a number above 0")
 
 

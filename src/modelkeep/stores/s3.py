@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 import botocore.exceptions as botocore
+from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import ClientConnectorError
 from botocore.config import Config
 from s3fs import S3FileSystem
@@ -42,6 +43,7 @@ _KINDS = {
     "XAmzContentSHA256Mismatch": Kind.NOT_DONE,
     "XAmzContentChecksumMismatch": Kind.NOT_DONE,
     "RequestTimeout": Kind.UNKNOWN,
+    "NotImplemented": Kind.REFUSED,
 }
 _KINDS_BY_STATUS = {
     401: Kind.DENIED,
@@ -76,6 +78,7 @@ _NO_USE = (
     botocore.TokenRetrievalError,
     botocore.SSOError,
     botocore.SSLError,
+    botocore.UnknownSignatureVersionError,
 )
 
 
@@ -118,11 +121,13 @@ class S3Bucket:
     async def create(self, key: str, value: bytes) -> None:
         """See `Bucket.create`."""
         await self._check_client()
-        await self._call("put_object", Key=key, Body=value, IfNoneMatch="*", CacheControl=_NO_STORE)
+        self._check_answer(
+            "ETag", await self._call("put_object", Key=key, Body=value, IfNoneMatch="*", CacheControl=_NO_STORE)
+        )
 
     async def put(self, key: str, value: bytes) -> None:
         """See `Bucket.put`."""
-        await self._call("put_object", Key=key, Body=value)
+        self._check_answer("ETag", await self._call("put_object", Key=key, Body=value))
 
     async def get(self, key: str, offset: int, target: memoryview) -> tuple[int, int]:
         """See `Bucket.get`."""
@@ -142,6 +147,7 @@ class S3Bucket:
         """See `Bucket.page`."""
         more = {"ContinuationToken": after} if after else {}
         answer = await self._call("list_objects_v2", Prefix=prefix, **more)
+        self._check_answer("IsTruncated", answer)
         server = answer["ResponseMetadata"]["HTTPHeaders"].get("server", "")
         self.ordered = server.startswith(_LISTS_IN_ORDER)
         objects = [StoredObject(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", ())]
@@ -164,15 +170,31 @@ class S3Bucket:
                 kind = Kind.UNKNOWN if status >= 500 else Kind.REFUSED  # noqa: PLR2004
             said = _REMEDIES.get(code) or f"{message or code} (status {status})"
             return Trouble(kind, hidden(said, self._options))
-        return Trouble(_kind_without_response(error), hidden(f"{type(error).__name__}: {error}", self._options))
+        kind = _kind_without_response(error)
+        refused = "give key and secret, profile, or anon=True as storage_options"
+        remedy = refused if kind is Kind.REFUSED else "check endpoint, network and proxy"
+        return Trouble(kind, hidden(f"{type(error).__name__}: {error}; {remedy}", self._options))
 
     async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        await self._client()
         answer: dict[str, Any] = await self._fs._call_s3(method, Bucket=self.name, **arguments)  # noqa: SLF001  see below
         return answer
 
+    async def _client(self) -> Any:
+        try:
+            return await self._fs.set_session()
+        except (TypeError, ValueError, botocore.BotoCoreError) as error:  # nothing was sent
+            text = hidden(f"{type(error).__name__}: {error}", self._options)
+            raise TroubleError(Trouble(Kind.REFUSED, f"{text}; mend the storage_options")) from error
+
+    def _check_answer(self, name: str, answer: Mapping[str, Any]) -> None:
+        """A portal that wants a login answers everything with a page and status 200."""
+        if name not in answer:
+            raise TroubleError(Trouble(Kind.UNKNOWN, "what answered is no S3 server; check endpoint and proxy"))
+
     async def _check_client(self) -> None:
         """A client that does not know the condition would leave it out without a word, and overwrite."""
-        client = await self._fs.set_session()
+        client = await self._client()
         if "IfNoneMatch" not in client.meta.service_model.operation_model("PutObject").input_shape.members:
             raise TroubleError(
                 Trouble(Kind.REFUSED, "the installed botocore is too old to create only what is absent; upgrade s3fs")
@@ -229,12 +251,22 @@ class _Parts:
         return await self.bucket._call(method, Key=self.key, **which, **arguments)  # noqa: SLF001  one adapter
 
 
+class _OneTry(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
+    """Without aiohttp's own second try of a PUT over a connection that was kept: it would hide a lost answer."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        session._retry_connection = False  # noqa: SLF001  aiohttp has no option for it
+        return session
+
+
 def _filesystem(options: Mapping[str, Any], retries: Retries) -> S3FileSystem:
     """A client that tries once, waits as *retries* says, and shares nothing with other instances."""
     config: dict[str, Any] = {
         "connect_timeout": retries.connect,
         "read_timeout": retries.answer,
         "max_pool_connections": UNDER_WAY,
+        "http_session_cls": _OneTry,
         **options.get("config_kwargs", {}),
         "retries": {"total_max_attempts": 1},
     }
