@@ -135,9 +135,13 @@ def seaweedfs(volumes: int = 20) -> Iterator[Server]:
     """
     ports = free_ports(4)
     server = s3_server("seaweedfs", ports[0])
-    with scratch() as folder, without_sockets(ports), s3_client(server.endpoint) as client:
-        with child(seaweedfs_command(folder, volumes, *ports), folder, lambda: stores(client)):
-            yield server
+    with (
+        scratch() as folder,
+        without_sockets(ports),
+        s3_client(server.endpoint) as client,
+        child(seaweedfs_command(folder, volumes, *ports), folder, lambda: stores(client)),
+    ):
+        yield server
 
 
 def seaweedfs_command(folder: Path, volumes: int, s3: int, master: int, volume: int, filer: int) -> list[str]:
