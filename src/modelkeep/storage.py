@@ -7,7 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 import attrs
+import orjson
 
+from modelkeep import zstd
 from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep.digest import digest, raw_digest
@@ -18,8 +20,9 @@ from modelkeep.errors import (
     InvalidValueError,
     MissingObjectError,
     ModelkeepError,
+    StoreError,
 )
-from modelkeep.folds import policy
+from modelkeep.folds import policy, versions
 from modelkeep.journal import Journal
 from modelkeep.layout import (
     CATALOG,
@@ -29,11 +32,12 @@ from modelkeep.layout import (
     data_prefix,
     entry_key,
     journal_prefix,
+    model_prefix,
     number_of,
     pack_key,
     text_key,
 )
-from modelkeep.manifest import Manifest, ManifestError
+from modelkeep.manifest import RAW, Manifest, ManifestError, Piece
 from modelkeep.packs import padding_faults
 from modelkeep.reading import Finding
 from modelkeep.ref import decode_name
@@ -80,7 +84,8 @@ class Storage:
     def verify(self) -> Report:
         """Read everything and check every byte: journals, chains, tiles, packs, padding, texts.
 
-        Costs a listing, and a read of every object.
+        Costs a few listings for each model, and a read of every object; entries are read some five times, since each
+        check folds them by itself. A pack is held in memory as a whole.
 
         Returns:
             What was found; nothing is changed.
@@ -97,7 +102,7 @@ class Storage:
         """
         count = _Count()
         try:
-            registry = self._home.id()
+            registry = Home(self._home.store, self._home.system).id()  # as it is now, not as it once was
         except IntegrityError as error:
             return Report((Finding(MARKER, str(error), "damaged"),), 0, 0, 0)
         except FormatError as error:
@@ -120,6 +125,8 @@ class Storage:
             InvalidValueError: *key* is no entry of a journal.
             ConflictError: the entry is sound.
         """
+        if not isinstance(key, str):
+            raise InvalidValueError(f"{key!r} is no key of an entry; `modelkeep verify` names them", key=key)
         number = number_of(key)
         prefix = key.rpartition("/")[0] + "/"
         registry = self._home.prepare()
@@ -154,9 +161,11 @@ class Storage:
                     journal.refresh()
             except ModelkeepError:
                 continue  # reported already, and without it nothing more can be said
-            yield from _tails(line)
-            yield from _Packs(line).findings(count)
-            yield from _texts(line)
+            for check in (_holders, _tails, _Packs(line, count).findings, _texts):
+                try:
+                    yield from check(line)
+                except StoreError as error:  # what it names is reported, where it can be read by itself
+                    yield Finding(str(error.facts.get("key", model_prefix(name))), str(error), "unreadable")
             if line.versions.state.is_open and name not in announced:
                 yield Finding(catalog_key(name), "models() does not list the model: its marker is missing", "unlisted")
         for item in self._home.store.list(CATALOG):
@@ -174,6 +183,21 @@ def _announced_name(key: str) -> str | None:
     with suppress(InvalidNameError):
         return decode_name(key[len(CATALOG) :])
     return None
+
+
+def _holders(line: Line) -> Iterator[Finding]:
+    """An alias tells number and identity by itself, so that readers need one journal; the other must agree."""
+    held = {(h.number, h.identity) for stack in line.releases.state.stacks.values() for h in stack}
+    for entry, _, void in line.releases.replay():
+        for op in [] if void else entry.ops:
+            if op["op"] != "alias" or (op["number"], op["identity"]) not in held:
+                continue
+            known = line.versions.state.lines.get(op["number"])
+            if known is None and line.versions.sealed:
+                continue  # its entry may be the one that was lost
+            if known is None or known.made.identity != op["identity"]:
+                problem = f"{op['alias']} stands on a version {op['number']} that the journal versions does not know so"
+                yield Finding(entry_key(line.releases.prefix, entry.number), problem, "damaged")
 
 
 def _tails(line: Line) -> Iterator[Finding]:
@@ -226,53 +250,93 @@ class _Packs:
     """The packs of one model, each read once, with all that versions say about them."""
 
     line: Line
+    count: _Count
     extents: dict[str, list[tuple[int, int]]] = attrs.Factory(dict)
-    wanted: dict[str, list[tuple[int, int, bytes, str]]] = attrs.Factory(dict)
+    wanted: dict[str, list[tuple[Piece, str]]] = attrs.Factory(dict)
+    in_part: set[str] = attrs.Factory(set)  # packs of which a manifest cannot be read: more may lie in them
 
-    def findings(self, count: _Count) -> Iterator[Finding]:
+    def findings(self, _: Line) -> Iterator[Finding]:
         for number in self.line.versions.state.lines:
             if number in self.line.releases.state.purged:
                 continue
-            count.versions += 1
-            yield from self._manifest(number)
+            self.count.versions += 1
+            yield from self._version(number)
         listed = {item.key for item in self.line.home.store.list(data_prefix(self.line.name))}
-        for pack, extents in self.extents.items():
-            key = pack_key(self.line.name, pack)
-            listed.discard(key)
-            try:
-                raw = self.line.home.store.get(key)
-            except MissingObjectError:
-                yield Finding(key, "it is missing although a version needs it", "missing")
-                continue
-            count.bytes += len(raw)
-            yield from self._pieces(key, raw, self.wanted.get(pack, []))
-            yield from (Finding(key, problem, "damaged") for problem in padding_faults(raw, extents))
+        for pack in self.extents:
+            listed.discard(pack_key(self.line.name, pack))
+            yield from self._pack(pack)
         for key in sorted(listed):
             yield Finding(key, "no entry names it: an upload that was not finished, or is under way", "leftover")
 
-    def _manifest(self, number: int) -> Iterator[Finding]:
+    def _pack(self, pack: str) -> Iterator[Finding]:
+        key = pack_key(self.line.name, pack)
+        try:
+            raw = self.line.home.store.get(key)
+        except MissingObjectError:
+            yield Finding(key, "it is missing although a version needs it", "missing")
+            return
+        except StoreError as error:
+            yield Finding(key, str(error), "unreadable")
+            return
+        self.count.bytes += len(raw)
+        for piece, what in self.wanted.get(pack, []):
+            if not _is_as_written(piece, memoryview(raw)[piece.offset : piece.offset + piece.stored]):
+                end = piece.offset + piece.stored
+                yield Finding(key, f"bytes {piece.offset} to {end}, of {what}, are not as written", "damaged")
+        if pack not in self.in_part:
+            yield from (Finding(key, problem, "damaged") for problem in padding_faults(raw, self.extents[pack]))
+
+    def _version(self, number: int) -> Iterator[Finding]:
         known = self.line.versions.state.lines[number]
+        for pack in known.packs:
+            self.extents.setdefault(pack, [])
         place: Place = known.at
-        key = pack_key(self.line.name, place.pack)
         self.extents.setdefault(place.pack, []).append((place.offset, place.length))
+        key = pack_key(self.line.name, place.pack)
         try:
             manifest = Manifest.parse(self.line.home.store.get(key, (place.offset, place.length)))
-        except MissingObjectError:
+        except (MissingObjectError, StoreError):
+            self.in_part.update(known.packs)
             return  # reported with its pack
         except ManifestError as error:
+            self.in_part.update(known.packs)
             yield Finding(key, f"the manifest of version {number} is damaged: {error}", "damaged")
             return
-        if identity_digest(manifest.content(), manifest.record, number) != known.made.identity:
-            yield Finding(key, f"the manifest is not that of version {number}", "damaged")
         for path, pieces in manifest.files:
             for piece in pieces:
                 pack = manifest.packs[piece.pack]
                 self.extents.setdefault(pack, []).append((piece.offset, piece.stored))
-                what = f"{path!r} of version {number}"
-                self.wanted.setdefault(pack, []).append((piece.offset, piece.stored, piece.stored_digest, what))
+                self.wanted.setdefault(pack, []).append((piece, f"{path!r} of version {number}"))
+        for what in _differing(known, manifest):
+            yield Finding(key, f"the manifest and the journal differ in the {what} of version {number}", "damaged")
 
-    def _pieces(self, key: str, raw: bytes, wanted: list[tuple[int, int, bytes, str]]) -> Iterator[Finding]:
-        view = memoryview(raw)
-        for offset, stored, expected, what in wanted:
-            if raw_digest(view[offset : offset + stored]) != expected:
-                yield Finding(key, f"bytes {offset} to {offset + stored}, of {what}, are not as written", "damaged")
+
+def _is_as_written(piece: Piece, stored: memoryview) -> bool:
+    if raw_digest(stored) != piece.stored_digest:
+        return False
+    if piece.codec == RAW:
+        return True
+    try:
+        plain = zstd.decompress(stored, piece.length)
+    except zstd.Error:
+        return False
+    return len(plain) == piece.length and raw_digest(plain) == piece.digest
+
+
+def _differing(known: versions.Line, manifest: Manifest) -> Iterator[str]:
+    """What the entry claims about a version and its manifest does not bear out."""
+    made = known.made
+    if identity_digest(manifest.content(), manifest.record, made.number) != made.identity:
+        yield "identity"
+    if manifest.content() != made.content:
+        yield "content"
+    if sum(file.size for file in manifest.facts()) != made.size:
+        yield "size"
+    if not set(manifest.packs) <= set(known.packs):
+        yield "packs"
+    try:
+        record = orjson.loads(manifest.record)
+        claims = {"serializer": made.serializer, "params": made.params, "metrics": made.metrics}
+        yield from (name for name, claim in claims.items() if claim is not None and record[name] != claim)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        yield "record"
