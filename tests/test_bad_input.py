@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import orjson
 import pytest
 
 import modelkeep as mk
-from modelkeep.digest import Buffer
+from modelkeep.digest import Buffer, digest
 from modelkeep.entry import sign
 from modelkeep.errors import (
     AccessError,
@@ -42,6 +44,7 @@ from modelkeep.registry import Registry
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.wrappers import Wrapper
 from modelkeep.system import System
+from modelkeep.version import check_paths
 
 
 def weights(seed: int = 0) -> dict[str, Any]:
@@ -701,3 +704,162 @@ def test_a_releaser_who_may_not_write_notes_is_told_so_and_promotes_all_the_same
     with pytest.raises(AccessError, match="notes"):
         version.tag(a="b")
     assert version.promote("production").aliases == ("production",)
+
+
+# -- foreign errors at our doors -----------------------------------------------------------------------------------
+
+
+def file_of(header: dict[str, Any], data: bytes = b"") -> bytes:
+    """A safetensors file."""
+    raw = orjson.dumps(header)
+    return len(raw).to_bytes(8, "little") + raw + data
+
+
+def npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
+def npz(at: int, value: int, *, compress: bool = False) -> bytes:
+    """An archive with two bytes of its directory, and the same of the header of its file, altered."""
+    stream = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(stream, a=np.arange(100))
+    raw = bytearray(stream.getvalue())
+    entry = raw.find(b"PK\x01\x02")
+    raw[entry + at : entry + at + 2] = value.to_bytes(2, "little")
+    if at > 6:
+        raw[at - 2 : at] = value.to_bytes(2, "little")
+    return bytes(raw)
+
+
+FILES = {
+    "a dimension of 31 digits": file_of({"w": {"dtype": "F32", "shape": [0, 1 << 62], "data_offsets": [0, 0]}}),
+    "sizes that overflow": file_of(
+        {
+            "__metadata__": {"format": "pt"},
+            "w": {"dtype": "BF16", "shape": [1 << 40, 1 << 40, 0], "data_offsets": [0, 0]},
+        }
+    ),
+    "100 dimensions": file_of({"w": {"dtype": "U8", "shape": [1] * 100, "data_offsets": [0, 1]}}, b"1"),
+    "a million dimensions": file_of({"w": {"dtype": "U8", "shape": [1 << 60] * 10**6, "data_offsets": [0, 1]}}, b"1"),
+    "an npy header without end": npy("{'descr': (\n"),
+    "an npy header that claims all memory": npy(f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({1 << 40},)}}\n"),
+    "an npy header that claims more than can be": npy(
+        f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({10**30},)}}\n"
+    ),
+    "an npy header with a tuple as type": npy("{'descr': ('<f8',), 'fortran_order': False, 'shape': (3,)}\n"),
+    "an npz of version 9.9": npz(6, 99),
+    "an npz of method 97": npz(10, 97),
+    "an npz that is encrypted": npz(8, 1),
+    "an npz that is no bzip2": npz(10, 12, compress=True),
+    "an npz that is no lzma": npz(10, 14, compress=True),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_that_its_reader_chokes_on_is_an_error_of_ours(what: str, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(FILES[what])
+    registry.save(tmp_path / "a.bin", "files")
+    began = time.process_time()
+    with pytest.raises((SerializerError, IntegrityError)):
+        registry.load("files", trust=False)
+    assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize("raw", [b"\x80\x04garbage", b"\x80\x04cnowhere\nnothing\n."])
+def test_a_pickle_that_cannot_be_read_says_so(raw: bytes, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(raw)
+    registry.save(tmp_path / "a.pkl", "files")
+    with pytest.raises(SerializerError, match=r"a\.pkl cannot be read as files:pickle"):
+        registry.load("files", trust=True)
+
+
+def test_a_name_that_is_no_text_is_refused(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"m\xff.bin")
+    path.write_bytes(b"x")
+    for act in (lambda: registry.save(path, "files"), lambda: registry.adopt(tmp_path / "*.bin", "files")):
+        with pytest.raises(InvalidValueError, match="valid Unicode"):
+            act()
+
+
+def test_a_path_longer_than_any_disk_takes_is_refused_at_once() -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidValueError, match="400001 characters, and 4096 are allowed"):
+        check_paths(["a/" * 200_000 + "a"])
+    assert time.process_time() - began < 1
+
+
+def test_a_place_that_cannot_be_a_folder_is_refused(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    version = registry.get("churn:1")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "a\0b"):
+        with pytest.raises(InvalidValueError, match="cannot be a folder"):
+            version.load(into=place)
+        with pytest.raises(InvalidValueError, match="cannot be a folder"):
+            version.export(place)
+    assert (tmp_path / "file").read_bytes() == b"x"
+
+
+DOORS: dict[str, tuple[Callable[[Registry], object], str]] = {
+    "home of nobody": (lambda _: Registry("~nobody-at-all/r"), "~nobody-at-all/r"),
+    "NUL": (lambda _: Registry("a\0b"), "NUL"),
+    "settle": (lambda r: r.settle(None), "None is no token"),  # type: ignore[arg-type]
+    "parent": (lambda r: r.save(weights(), "churn", parent=5), "parent is 5, a int"),  # type: ignore[arg-type]
+    "version": (lambda r: r.model("churn").version([]), r"version \[\] is a list"),  # type: ignore[arg-type]
+    "seal": (lambda r: r.storage.seal(None), "None is no key"),  # type: ignore[arg-type]
+    "at": (
+        lambda r: r.model("churn").at("p", datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))),
+        "is no date or time",
+    ),
+    "expect": (lambda r: r.get("churn:1").promote("p", expect="1"), "expect is '1', a str"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_of_another_kind_is_refused_and_quoted(door: str, store: MemoryStore, registry: Registry) -> None:
+    before = keys(store)
+    act, said = DOORS[door]
+    with pytest.raises(InvalidValueError, match=said):
+        act(registry)
+    assert keys(store) == before
+
+
+def test_a_link_that_leads_nowhere_is_not_adopted(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "dangling.pkl").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InvalidValueError, match=r"dangling\.pkl cannot be adopted"):
+        registry.adopt(tmp_path / "*.pkl", "files")
+
+
+def test_an_invented_token_makes_no_model(store: MemoryStore, registry: Registry) -> None:
+    before = keys(store)
+    for journal in ("versions", "releases", "notes"):
+        with pytest.raises(InvalidValueError, match="knows no model 'ghost'"):
+            registry.settle(f"models/ghost/{journal}/1/{'a' * 32}")
+    assert keys(store) == before
+
+
+def test_where_warnings_are_errors_a_save_that_cannot_be_listed_stands(store: MemoryStore) -> None:
+    class Unlisted(Wrapper):
+        def create(self, key: str, value: bytes) -> None:
+            if key.startswith("catalog"):
+                raise AccessError("denied", key=key)
+            super().create(key, value)
+
+    late = System(now=lambda: datetime.now(UTC) - timedelta(minutes=10))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Registry(Unlisted(store), system=late).save(weights(), "churn").number == 1
+
+
+@pytest.mark.usefixtures("registry")
+def test_parameters_nested_without_end_are_given_back_as_they_lie(store: MemoryStore) -> None:
+    second = store.get("models/churn/versions/00000000000000000002.json")
+    entry = orjson.loads(second.split(b"\n")[0])
+    entry.update(n=3, prev=digest(second), tx="f" * 32)
+    entry["ops"][0].update(number=3, params={"p": "deep"})
+    deep = b'{"$tuple":[' * 450 + b"1" + b"]}" * 450
+    raw = sign(orjson.dumps(entry).replace(b'"deep"', deep))
+    store.create("models/churn/versions/00000000000000000003.json", raw)
+    assert Registry(store).get("churn:3").params["p"]
+    versions = Registry(store).model("churn").versions(where=lambda v: v.params["depth"] == 6)
+    assert [v.number for v in versions] == [2]
+    assert len(Registry(store).model("churn").versions().to_pandas()) == 3

@@ -712,7 +712,7 @@ def test_racing_processes_meet_before_each_key(monkeypatch: pytest.MonkeyPatch) 
             raise AssertionError
 
     meeting = Meeting()
-    monkeypatch.setattr(races, "_meetings", [meeting])
+    monkeypatch.setattr(races, "_meetings", [(meeting, 1)])
     assert races._create_each(0, MemoryStore, ["a", "b", "c"]) == {"a", "b", "c"}
     assert meeting.met == 3
 

@@ -14,6 +14,7 @@ from modelkeep.entry import encode, genesis, sign
 from modelkeep.fold import Fold
 from modelkeep.folds import notes, policy, releases, versions
 from modelkeep.folds.rules import IllegalError, Op, Rules
+from modelkeep.ref import Label
 
 D = digest(b"")
 REGISTRY = "the registry"
@@ -715,3 +716,14 @@ def test_an_operation_survives_its_own_form_in_entries(rules: Rules[Any], ops: l
         written = orjson.loads(orjson.dumps(op.to_json()))
         assert written == {name: value for name, value in facts.items() if value is not None}
         assert rules.ops[facts["op"]].parse(written) == op
+
+
+def test_a_bump_counts_from_the_highest_label_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = versions.Versions()
+    for text in ("1.2.0", "1.10.0", "1.9.9", "2.0.0-rc.1"):
+        state.use_label(text, 1)
+    assert (state.next_label("patch"), state.copy().next_label("minor")) == ("2.0.0", "2.0.0")
+    parsed: list[str] = []
+    monkeypatch.setattr(Label, "parse", parsed.append)
+    assert state.next_label("major") == "2.0.0"
+    assert parsed == []

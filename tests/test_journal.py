@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import os
 import threading
+import tracemalloc
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -600,6 +604,69 @@ def test_a_cold_read_that_failed_half_way_is_begun_anew() -> None:
     assert journal.state.text == "text 150"
 
 
+def test_a_cold_read_that_failed_leaves_what_was_known_to_other_threads() -> None:
+    class Flaky(Wrapper):
+        calls = 0
+
+        def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+            self.calls += 1
+            if self.calls == 5:
+                raise StoreError("network", key=PREFIX)
+            return super().get_many(keys)
+
+    journal = opened(Flaky(written(150, tiled=False)))
+    journal.refresh()
+    journal.after_fork()
+    with pytest.raises(StoreError):
+        journal.refresh()
+    assert (journal.head, journal.state.text) == (150, "text 150")
+
+
+@pytest.mark.parametrize("part", ["_apply", "_parse"])
+def test_a_read_that_a_signal_broke_off_is_begun_anew(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    store = written(3)
+    journal = opened(store)
+    journal.refresh()
+    add(opened(store), "newest")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fold, part, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.refresh()
+    assert journal.is_cold
+    assert add(journal, "mine") == 5
+    other = opened(store)
+    other.refresh()
+    assert facts_of(journal) == facts_of(other)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it needs fork")
+def test_a_child_forked_while_another_thread_reads_cold_collects_its_garbage() -> None:
+    reading, done = threading.Event(), threading.Event()
+
+    class Waiting(Wrapper):
+        def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+            reading.set()
+            done.wait(60)
+            return super().get_many(keys)
+
+    thread = threading.Thread(target=opened(Waiting(written(3))).refresh)
+    thread.start()
+    reading.wait(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        child = os.fork()
+    if not child:
+        os._exit(0 if gc.isenabled() else 1)
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert gc.isenabled()
+
+
 # Tiles
 
 
@@ -737,6 +804,70 @@ def test_a_tile_without_its_entries_is_no_proof_of_them() -> None:
     journal.refresh()
     assert journal.head == 50
     assert add(journal, "next") == 51
+
+
+def test_a_tile_whose_last_entry_is_another_is_not_believed_though_nothing_follows() -> None:
+    store = written(100)
+    where = tile_key(PREFIX, 1, 0)
+    overwrite(store, where, altered_tile(store, 100))
+    journal = opened(store)
+    journal.refresh()
+    assert journal.seen == (100, digest(store.get(key(100))))
+    assert journal.verify() == [Finding(where, "it does not hold the bytes of its entries", "tile")]
+
+
+def test_a_last_entry_that_only_a_tile_still_holds_keeps_its_number_and_is_reported() -> None:
+    store = written(200)
+    seen = (200, digest(store.get(key(200))))
+    store.delete([key(200)])
+    journal = opened(store)
+    journal.refresh()
+    assert journal.seen == seen
+    (found,) = journal.verify()
+    assert (found.key, found.kind) == (key(200), "missing")
+    assert add(journal, "next") == 201
+
+
+def test_all_tiles_that_cannot_be_read_are_left_aside_at_once() -> None:
+    store = written(1300)
+    for index in range(13):
+        overwrite(store, tile_key(PREFIX, 1, index), b"rubbish")
+    counted = Recording(store)
+    journal = opened(counted)
+    journal.refresh()
+    assert journal.head == 1300
+    assert counted.counts()["get"] < 1500
+
+
+def test_a_stray_tile_far_beyond_the_end_costs_one_look() -> None:
+    store = written(120)
+    for index in (198, 199):
+        store.create(tile_key(PREFIX, 1, index), b"")
+    counted = Recording(store)
+    journal = opened(counted)
+    journal.refresh()
+    assert journal.head == 120
+    assert counted.counts()["get"] < 200
+
+
+def test_tiles_behind_a_long_stretch_without_any_are_used() -> None:
+    store = written(2330)
+    store.delete([tile_key(PREFIX, 1, index) for index in range(3, 21)])
+    counted = Recording(store)
+    journal = opened(counted)
+    journal.refresh()
+    assert (journal.head, journal.state.text) == (2330, "text 2330")
+    assert ("get", tile_key(PREFIX, 1, 22)) in counted.requests
+
+
+def test_a_tile_that_unpacks_to_nothing_but_ends_of_lines_is_refused_before_it_is_split() -> None:
+    bomb = zstd.compress(b"\n" * (1 << 26))
+    tracemalloc.start()
+    try:
+        assert tiles.split(bomb, 100) is None
+        assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_stray_object_among_the_tiles_does_not_stop_anybody() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import modelkeep as mk
+from modelkeep import packs
 from modelkeep.errors import (
     ClosedError,
     ConflictError,
     DeletedError,
+    IntegrityError,
     InvalidNameError,
     InvalidValueError,
     StaleError,
@@ -21,7 +24,10 @@ from modelkeep.errors import (
     UnknownModelError,
     UnknownVersionError,
 )
+from modelkeep.folds import versions
+from modelkeep.layout import pack_key
 from modelkeep.model import Event
+from modelkeep.packs import PackFiles, Source, read_manifest, write_packs
 from modelkeep.registry import Registry
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.wrappers import Wrapper
@@ -502,3 +508,58 @@ def test_what_cannot_be_an_alias_is_refused_everywhere(registry: Registry, alias
         with pytest.raises(InvalidNameError, match="alias"):
             act(alias)
     assert {item.key for item in registry._store.list("")} == before
+
+
+class Moving(Wrapper):
+    """Another process moves version 1 while its second pack is asked for."""
+
+    moved = False
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        if not self.moved and key.endswith("-2.pack"):
+            self.moved = True
+            line = Registry(self.within).get("churn:1")._line
+            known = line.versions.state.lines[1]
+            manifest, _ = read_manifest(self.within, "churn", known.at)
+            files = PackFiles(self.within, "churn", manifest)
+            sources = [Source(path, True, lambda path=path: iter([files.read(path)])) for path in files.names()]  # type: ignore[misc]
+            ids = (f"{'a' * 32}-{n}" for n in range(1, 99))
+            written = write_packs(self.within, "churn", ids, sources, manifest.record)
+            move = versions.Move(1, known.at, written.place, written.manifest.packs)
+            line.append("versions", lambda _: [move, versions.Condemn(manifest.packs)])
+            self.within.delete([pack_key("churn", pack) for pack in manifest.packs])
+        return super().get(key, span)
+
+
+@pytest.mark.parametrize("way", ["load", "export"])
+def test_a_version_that_is_moved_while_its_files_are_written_is_read_where_it_lies_now(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packs, "MAX_PACK", 3000)
+    monkeypatch.setattr(packs, "WHOLE", 0)
+    store = MemoryStore()
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        (tmp_path / "in" / f"f{number}").write_bytes(np.random.default_rng(number).bytes(2000))
+    Registry(store).save(tmp_path / "in", "churn")
+    version = Registry(Moving(store)).get("churn:1")
+    out = tmp_path / "out"
+    if way == "load":
+        version.load(into=out)
+    else:
+        assert version.record.serializer == "files"  # it knows where the version lay before
+        version.export(out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in (tmp_path / "in").iterdir()
+    }
+    assert Registry(store).storage.verify().ok
+
+
+def test_an_export_of_a_version_whose_pack_is_lost_names_the_object(tmp_path: Path) -> None:
+    store = MemoryStore()
+    version = Registry(store).save({"w": np.ones(300_000)}, "churn")
+    assert version.record.serializer == "tree"
+    (pack,) = [item.key for item in store.list("models/churn/data/")]
+    store.delete([pack])
+    with pytest.raises(IntegrityError, match=f"{pack} is missing although a version needs it"):
+        version.export(tmp_path / "out")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
-from modelkeep import Registry
-from modelkeep.errors import FormatError
+from modelkeep import Registry, _publish, packs, zstd
+from modelkeep.errors import FormatError, StoreError
+from modelkeep.folds import releases
+from modelkeep.folds.versions import Create
 from modelkeep.stores.memory import MemoryStore
+from modelkeep.stores.wrappers import Wrapper
 
 
 def _registry() -> tuple[MemoryStore, Registry]:
@@ -130,3 +136,134 @@ def test_a_sealed_entry_is_no_longer_a_finding_and_its_number_is_not_given_again
     assert {finding.kind for finding in report.findings} == {"leftover"}  # the bytes of the lost version
     assert registry.save({"w": np.ones(1)}, "churn").number == 4
     assert [version.number for version in registry.model("churn").versions()] == [4, 2, 1]
+
+
+def test_a_sealed_entry_that_was_brought_back_is_named() -> None:
+    store, _ = _registry()
+    key = "models/churn/versions/00000000000000000002.json"
+    sound = store.get(key)
+    store.put_pack(key, [b"{}"])
+    registry = Registry(store)
+    registry.storage.seal(key)
+    store.put_pack(key, [sound])
+    report = Registry(store).storage.verify()
+    assert [(finding.key, finding.kind) for finding in report.findings] == [(key, "sealed")]
+    assert not report.ok
+
+
+@pytest.mark.parametrize("harm", ["altered", "deleted"])
+def test_a_marker_that_was_harmed_since_this_process_read_it_is_named(harm: str) -> None:
+    store, registry = _registry()
+    if harm == "altered":
+        store.put_pack("modelkeep.json", [b"{}"])
+    else:
+        store.delete(["modelkeep.json"])
+    assert [finding.key for finding in registry.storage.verify().findings] == ["modelkeep.json"]
+
+
+def _in_three_packs(monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryStore, Registry, list[str]]:
+    monkeypatch.setattr(packs, "MAX_PACK", 1000)
+    monkeypatch.setattr(packs, "PIECE", 900)
+    store = MemoryStore()
+    registry = Registry(store)
+    registry.save({f"w{n}": np.full(100, n) for n in range(3)}, "churn")
+    return store, registry, [item.key for item in store.list("models/churn/data/")]
+
+
+def test_packs_of_a_version_whose_manifest_is_lost_are_no_leftovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, registry, keys = _in_three_packs(monkeypatch)
+    store.delete(keys[-1:])
+    assert [(f.key, f.kind) for f in registry.storage.verify().findings] == [(keys[-1], "missing")]
+    store.delete(keys[:1])
+    found = {(finding.key, finding.kind) for finding in registry.storage.verify().findings}
+    assert found == {(keys[0], "missing"), (keys[-1], "missing")}
+
+
+@pytest.mark.parametrize(
+    "part", ["data/", "versions/00000000000000000002", "releases/00000000000000000002", "texts/", "notes/t1/"]
+)
+def test_an_object_that_cannot_be_read_is_named_and_the_others_are_checked(part: str) -> None:
+    store, registry = _registry()
+    for number in range(100):
+        registry.get("churn:1").tag(n=str(number))
+    bad = next(item.key for item in store.list("models/churn/") if part in item.key)
+    other = max(item.key for item in store.list("models/churn/data/"))
+    store.put_pack(other, [store.get(other)[:-1] + b"x"])
+
+    class Unreadable(Wrapper):
+        def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+            if key == bad:
+                raise StoreError(f"{key}: Input/output error", key=key)
+            return super().get(key, span)
+
+        def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+            asked = list(keys)
+            if bad in asked:
+                raise StoreError(f"{bad}: Input/output error", key=bad)
+            return super().get_many(asked)
+
+    findings = Registry(Unreadable(store)).storage.verify().findings
+    assert (bad, "unreadable") in {(finding.key, finding.kind) for finding in findings}
+    if "data/" in part or "texts/" in part:
+        assert (other, "damaged") in {(finding.key, finding.kind) for finding in findings}
+
+
+CLAIMS: dict[str, dict[str, Any]] = {
+    "content": {"content": "0" * 64},
+    "size": {"size": 1},
+    "serializer": {"serializer": "torch"},
+    "params": {"params": {"depth": 7}},
+    "metrics": {"metrics": {"auc": 0.999}},
+}
+
+
+@pytest.mark.parametrize("what", CLAIMS)
+def test_an_entry_that_claims_what_its_manifest_does_not_say_is_named(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = _publish._Operations.__call__
+
+    def lying(self: Any, state: Any) -> list[Any]:
+        *others, create = decided(self, state)
+        return [*others, attrs.evolve(create, **CLAIMS[what])]
+
+    monkeypatch.setattr(_publish._Operations, "__call__", lying)
+    registry = Registry(MemoryStore())
+    registry.save({"w": np.ones(3)}, "churn", params={"depth": 6}, metrics={"auc": 0.1})
+    (finding,) = registry.storage.verify().findings
+    assert f"differ in the {what} of version 1" in finding.problem
+
+
+def test_an_entry_that_names_fewer_packs_than_its_manifest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    decided = _publish._Operations.__call__
+
+    def lying(self: Any, state: Any) -> list[Any]:
+        *others, create = decided(self, state)
+        assert isinstance(create, Create)
+        return [*others, attrs.evolve(create, packs=create.packs[-1:])]
+
+    monkeypatch.setattr(_publish._Operations, "__call__", lying)
+    _, registry, _ = _in_three_packs(monkeypatch)
+    assert "packs" in " ".join(finding.problem for finding in registry.storage.verify().findings)
+
+
+@pytest.mark.parametrize(("number", "identity"), [(99, "a" * 64), (1, "b" * 64)])
+def test_an_alias_on_what_is_no_version_is_named(number: int, identity: str) -> None:
+    store, registry = _registry()
+    line = registry.get("churn:1")._line
+    at = line.versions.state.lines[1].at
+    line.append("releases", lambda _: [releases.SetAlias("staging", number, identity, at)])
+    (finding,) = Registry(store).storage.verify().findings
+    assert finding.key == "models/churn/releases/00000000000000000004.json"
+    assert not Registry(store).storage.verify().ok
+
+
+def test_a_piece_that_unpacks_to_other_bytes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.bin").write_bytes(b"ab" * 2500)
+    registry = Registry(MemoryStore())
+    packed = zstd.compress
+    with monkeypatch.context() as patch:
+        patch.setattr(zstd, "compress", lambda data: packed(bytes(len(data)) if len(data) == 5000 else data))
+        registry.save(tmp_path / "a.bin", "churn")
+    (finding,) = registry.storage.verify().findings
+    assert "of 'a.bin' of version 1, are not as written" in finding.problem

@@ -417,7 +417,7 @@ def test_packs_that_were_swapped_at_the_source_are_an_error(source: MemoryStore)
     one, two = source.get(first), source.get(second)
     source.put_pack(first, [two])
     source.put_pack(second, [one])
-    with pytest.raises(IntegrityError, match="the manifest is not that of version"):
+    with pytest.raises(IntegrityError, match="differ in the place of version"):
         opened(source).push("churn", to=memory("target"))
     assert not opened(source).storage.verify().ok
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import attrs
+import orjson
 
+from modelkeep import zstd
 from modelkeep._line import Line
 from modelkeep.digest import raw_digest
 from modelkeep.entry import Entry
-from modelkeep.errors import MissingObjectError
+from modelkeep.errors import MissingObjectError, StoreError
+from modelkeep.folds import versions
 from modelkeep.layout import pack_key
-from modelkeep.manifest import Manifest, ManifestError
+from modelkeep.manifest import RAW, Manifest, ManifestError, Piece
 from modelkeep.packs import padding_faults
 from modelkeep.reading import Finding
 from modelkeep.version import Place, identity_digest
@@ -24,46 +27,87 @@ class Expected:
     Args:
         line: the model, read.
         extents: for each pack, what lies in it: (offset, length).
-        wanted: for each pack, its pieces: offset, length, digest, and what they are for.
+        wanted: for each pack, its pieces, and what they are for.
+        in_part: packs of a version whose manifest cannot be read: more may lie in them.
     """
 
     line: Line
     extents: dict[str, list[tuple[int, int]]] = attrs.Factory(dict)
-    wanted: dict[str, list[tuple[int, int, bytes, str]]] = attrs.Factory(dict)
+    wanted: dict[str, list[tuple[Piece, str]]] = attrs.Factory(dict)
+    in_part: set[str] = attrs.Factory(set)
 
     def add(self, number: int) -> Iterator[Finding]:
         """Read the manifest of a version; gives what is wrong with it. One request."""
         known = self.line.versions.state.lines[number]
         place: Place = known.at
         key = pack_key(self.line.name, place.pack)
+        for pack in known.packs:
+            self.extents.setdefault(pack, [])
         self.extents.setdefault(place.pack, []).append((place.offset, place.length))
         try:
             manifest = Manifest.parse(self.line.home.store.get(key, (place.offset, place.length)))
-        except MissingObjectError:
+        except (MissingObjectError, StoreError):
+            self.in_part.update(known.packs)
             return  # reported with its pack
         except ManifestError as error:
+            self.in_part.update(known.packs)
             yield Finding(key, f"the manifest of version {number} is damaged: {error}", "damaged")
             return
-        own = manifest.packs[-1:] == (place.pack,)  # equal models have equal identities but for number and place
-        if not own or identity_digest(manifest.content(), manifest.record, number) != known.made.identity:
-            yield Finding(key, f"the manifest is not that of version {number}", "damaged")
+        self._add_pieces(number, manifest)
+        for what in _differing(known, manifest):
+            yield Finding(key, f"the manifest and the journal differ in the {what} of version {number}", "damaged")
+
+    def _add_pieces(self, number: int, manifest: Manifest) -> None:
         for path, pieces in manifest.files:
             for piece in pieces:
                 pack = manifest.packs[piece.pack]
                 self.extents.setdefault(pack, []).append((piece.offset, piece.stored))
-                what = f"{path!r} of version {number}"
-                self.wanted.setdefault(pack, []).append((piece.offset, piece.stored, piece.stored_digest, what))
+                self.wanted.setdefault(pack, []).append((piece, f"{path!r} of version {number}"))
 
     def faults(self, pack: str, raw: bytes) -> Iterator[Finding]:
         """What is wrong with the bytes of a pack: every byte is a piece, a manifest, or zero."""
         key = pack_key(self.line.name, pack)
-        view = memoryview(raw)
-        for offset, stored, expected, what in self.wanted.get(pack, []):
-            if raw_digest(view[offset : offset + stored]) != expected:
-                yield Finding(key, f"bytes {offset} to {offset + stored}, of {what}, are not as written", "damaged")
-        yield from (Finding(key, wrong, "damaged") for wrong in padding_faults(raw, self.extents.get(pack, [])))
+        for piece, what in self.wanted.get(pack, []):
+            end = piece.offset + piece.stored
+            if not _is_as_written(piece, memoryview(raw)[piece.offset : end]):
+                yield Finding(key, f"bytes {piece.offset} to {end}, of {what}, are not as written", "damaged")
+        if pack not in self.in_part:
+            yield from (Finding(key, wrong, "damaged") for wrong in padding_faults(raw, self.extents.get(pack, [])))
 
 
 def texts_of(entry: Entry) -> list[str]:
     """The digests of the texts in `texts/` that an entry refers to; all lie under its transaction."""
     return [said for op in entry.ops if isinstance(said := op.get("reason") or op.get("text"), str)]
+
+
+def _is_as_written(piece: Piece, stored: memoryview) -> bool:
+    if raw_digest(stored) != piece.stored_digest:
+        return False
+    if piece.codec == RAW:
+        return True
+    try:
+        plain = zstd.decompress(stored, piece.length)
+    except zstd.Error:
+        return False
+    return len(plain) == piece.length and raw_digest(plain) == piece.digest
+
+
+def _differing(known: versions.Line, manifest: Manifest) -> Iterator[str]:
+    """What the entry claims about a version and its manifest does not bear out."""
+    made = known.made
+    if identity_digest(manifest.content(), manifest.record, made.number) != made.identity:
+        yield "identity"
+    if manifest.packs[-1:] != (known.at.pack,):  # equal models have equal identities but for number and place
+        yield "place"
+    if manifest.content() != made.content:
+        yield "content"
+    if sum(file.size for file in manifest.facts()) != made.size:
+        yield "size"
+    if not set(manifest.packs) <= set(known.packs):
+        yield "packs"
+    try:
+        record = orjson.loads(manifest.record)
+        claims = {"serializer": made.serializer, "params": made.params, "metrics": made.metrics}
+        yield from (name for name, claim in claims.items() if claim is not None and record[name] != claim)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        yield "record"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -139,8 +139,7 @@ class Home:
                     self._clock_fault = None
                     raise ClockError(message, here=format_time(here), store=format_time(written.modified))
             if apart > _WARN:
-                # where warnings are errors, one must not make a write that stands look refused
-                with suppress(Warning) if committed else nullcontext():
+                with suppress(Warning):  # where warnings are errors, this one must not undo a save
                     warnings.warn(message, stacklevel=2)
 
     def _create(self) -> str:

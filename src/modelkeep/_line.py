@@ -195,4 +195,5 @@ class Line:
             with suppress(ObjectExistsError):
                 self.home.store.create(catalog_key(self.name), b"")
         except StoreError as error:
-            warnings.warn(f"registry.models() will not list {self.name}: {error}", stacklevel=2)
+            with suppress(Warning):  # where warnings are errors, this one must not undo a save
+                warnings.warn(f"registry.models() will not list {self.name}: {error}", stacklevel=2)

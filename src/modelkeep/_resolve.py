@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
@@ -13,17 +15,19 @@ from modelkeep._trust import admit
 from modelkeep.errors import (
     IntegrityError,
     InvalidRefError,
-    InvalidValueError,
     MissingObjectError,
+    SerializerError,
     UnknownAliasError,
     UnknownLabelError,
     UnknownVersionError,
 )
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, parse_record
-from modelkeep.packs import PackFiles, missing_pack, read_manifest
+from modelkeep.packs import PackFiles, check_free, make_folder, missing_pack, read_manifest
 from modelkeep.ref import Alias, Caret, Digest, Label, ModelRef
 from modelkeep.version import Place, Record, identity_digest
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -218,28 +222,58 @@ def load(line: Line, found: Found, *, into: object, trust: bool, serializer: str
     """Give back the object of a version; see `Registry.load`."""
     from modelkeep.serializers.discovery import by_name
 
+    def opened(files: PackFiles, record: Record) -> object:
+        named = serializer or record.serializer
+        chosen = by_name(named)
+        form = chosen.form(files, into)
+        if form.partition(":")[0] != named:  # else it could let itself in under the tier of another
+            raise SerializerError(
+                f"the serializer {named!r} reports the form {form!r}, which is not its own; ask for {named!r} or "
+                f"'{named}:…' from whoever wrote it",
+                name=named,
+                form=form,
+            )
+        admit(form, f"{line.name}:{found.number}", trust=trust)
+        return chosen.load(files, form, into)
+
+    if isinstance(into, (str, os.PathLike)):
+        return _extract(line, found, Path(into))
+    return _with_files(line, found, opened)
+
+
+def export(line: Line, found: Found, folder: Path) -> Path:
+    """Write the native files of a version below *folder*; see `ModelVersion.export`."""
+    from modelkeep.serializers.discovery import by_name
+
+    def written(files: PackFiles, record: Record) -> Path:
+        make_folder(folder)
+        by_name(record.serializer).export(files, folder)
+        return folder
+
+    return _with_files(line, found, written)
+
+
+def _with_files(line: Line, found: Found, use: Callable[[PackFiles, Record], T]) -> T:
+    """Open a version and *use* it, again from the start where it was moved meanwhile."""
     while True:
         try:
-            files, record = open_files(line, found)
-            if isinstance(into, (str, os.PathLike)):
-                return extract(files, Path(into))
-            chosen = by_name(serializer or record.serializer)
-            form = chosen.form(files, into)
-            admit(form, f"{line.name}:{found.number}", trust=trust)
-            return chosen.load(files, form, into)
+            return use(*open_files(line, found))
         except MissingObjectError as error:
             found = look_again(line, found, error)
 
 
-def extract(files: PackFiles, folder: Path) -> Path:
+def _extract(line: Line, found: Found, folder: Path) -> Path:
     """Write the files of a version below *folder*; none that is there is touched.
 
     Raises:
-        InvalidValueError: a file is there already.
+        InvalidValueError: a file is there already, or *folder* cannot be one.
     """
-    for path in files.names():
-        if (folder / path).exists():
-            raise InvalidValueError(f"{folder / path} exists already; choose an empty folder", path=str(folder / path))
-    folder.mkdir(parents=True, exist_ok=True)
-    files.extract(folder)
-    return folder
+
+    def written(files: PackFiles, _: Record) -> Path:
+        for path in files.names():
+            check_free(folder / path)
+        make_folder(folder)
+        files.extract(folder)
+        return folder
+
+    return _with_files(line, found, written)

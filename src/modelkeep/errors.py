@@ -204,7 +204,7 @@ class ClockError(ModelkeepError):
 
 
 class StoreError(ModelkeepError):
-    """The storage refused or failed, and nothing was written."""
+    """The storage refused or failed. Nothing was written, unless it is an `OutcomeUnknownError`."""
 
     kind = "store"
 

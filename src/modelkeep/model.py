@@ -118,7 +118,13 @@ class RegisteredModel:
 
         Raises:
             UnknownVersionError: there is none.
+            InvalidValueError: *number* is no number.
         """
+        if type(number) is not int:
+            raise InvalidValueError(
+                f"version {number!r} is a {type(number).__name__}; give a number, or registry.get() a reference",
+                key="number",
+            )
         return ModelVersion(self._read(), number)
 
     def versions(
@@ -324,7 +330,7 @@ def _moment(when: str | date | datetime) -> str:
         if isinstance(when, datetime):
             return format_time(when)
         return format_time(parse_time(when if isinstance(when, str) else when.isoformat()))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, OverflowError) as error:
         raise InvalidValueError(
             f"{when!r} is no date or time: {error}; write 2026-03-01 or 2026-03-01T12:00Z"
         ) from None

@@ -23,7 +23,7 @@ from modelkeep.errors import (
 )
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
-from modelkeep.packs import PackFiles
+from modelkeep.packs import PackFiles, make_folder
 from modelkeep.ref import Label, check_alias
 from modelkeep.system import parse_time
 from modelkeep.values import check_text, from_json, metrics_to_json
@@ -124,13 +124,16 @@ class ModelVersion:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The parameters given at the save. A read of the manifest if they are over 16 KiB."""
+        """The parameters given at the save. A read of the manifest if they and the metrics are over 16 KiB."""
         kept = self._known.made.params
         return dict(self.record.params) if kept is None else dict(from_json(kept))
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The metrics given at the save; `measured` has what came later."""
+        """The metrics given at the save; `measured` has what came later.
+
+        A read of the manifest if they and the parameters are over 16 KiB.
+        """
         kept = self._known.made.metrics
         return dict(self.record.metrics) if kept is None else dict(from_json(kept))
 
@@ -206,18 +209,14 @@ class ModelVersion:
             folder: made if need be; no file that is there is touched.
 
         Raises:
-            InvalidValueError: the folder is not empty.
+            InvalidValueError: the folder is not empty, or cannot be one.
             IntegrityError: a stored byte is wrong.
         """
-        from modelkeep.serializers.discovery import by_name
-
         target = Path(folder)
-        if target.exists() and any(target.iterdir()):
+        make_folder(target)
+        if any(target.iterdir()):
             raise InvalidValueError(f"{target} is not empty; choose an empty folder", path=str(target))
-        target.mkdir(parents=True, exist_ok=True)
-        files, record = self._opened
-        by_name(record.serializer).export(files, target)
-        return target
+        return _resolve.export(self._line, self._found(), target)
 
     # -- what is in use --------------------------------------------------------------------------------------
 
@@ -387,10 +386,15 @@ def number_of(expect: int | ModelVersion | Absent | None, name: str) -> int | Ab
     """The number that a caller expects to find.
 
     Raises:
-        InvalidValueError: it is a version of another model.
+        InvalidValueError: it is a version of another model, or neither a version nor a number.
     """
-    if not isinstance(expect, ModelVersion):
+    if expect is None or isinstance(expect, Absent) or type(expect) is int:
         return expect
+    if not isinstance(expect, ModelVersion):
+        raise InvalidValueError(
+            f"expect is {expect!r}, a {type(expect).__name__}; give a number or version, or None for no holder",
+            key="expect",
+        )
     if expect.name != name:
         raise InvalidValueError(f"expect={expect.ref} is no version of {name!r}", key="expect")
     return expect.number

@@ -14,10 +14,12 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
@@ -132,7 +134,7 @@ class _Writer:
     def _pieces(self) -> Iterator[tuple[int, memoryview]]:
         for index, source in enumerate(self._sources):
             for piece in source.pieces():
-                yield index, piece
+                yield index, _at_rest(piece)
 
     def pack(self, pack: str) -> Iterator[Buffer]:
         """The bytes of the next pack, with the manifest if it is the last."""
@@ -166,6 +168,11 @@ class _Writer:
         raw = manifest.encode()
         self.written = Written(manifest, Place(self.ids[-1], offset, len(raw)))
         return raw
+
+
+def _at_rest(view: memoryview) -> memoryview:
+    """A piece that nobody can change between its digest and its last byte on the way; one copy, if need be."""
+    return view if isinstance(view.obj, bytes) else memoryview(bytes(view))
 
 
 def _stored(view: memoryview, own: bytes, opaque: bool) -> tuple[Buffer, int, bytes, int]:
@@ -298,20 +305,34 @@ class PackFiles:
         return io.BufferedReader(_PieceStream(self, self._pieces(path)), buffer_size=1 << 16)
 
     def extract(self, folder: Path) -> None:
-        """See `Files.extract`."""
-        for path, pieces in self.manifest.files:
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{uuid.uuid4().hex}.part")
-            try:
-                with part.open("wb") as file:
-                    for run in _runs(pieces):
-                        for piece, stored in self._fetch(run):
-                            file.write(self._checked(piece, stored))
-                part.replace(target)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+        """See `Files.extract`. All files or none.
+
+        Raises:
+            InvalidValueError: a file is there already; also where the disk does not tell two paths apart.
+        """
+        made: list[Path] = []
+        try:
+            for path, pieces in self.manifest.files:
+                self._extract(folder / path, pieces)
+                made.append(folder / path)
+        except BaseException:
+            for target in made:
+                target.unlink(missing_ok=True)
+            raise
+
+    def _extract(self, target: Path, pieces: Iterable[Piece]) -> None:
+        make_folder(target.parent)
+        part = target.with_name(f".{uuid.uuid4().hex}.part")
+        try:
+            with part.open("wb") as file:
+                for run in _runs(pieces):
+                    for piece, stored in self._fetch(run):
+                        file.write(self._checked(piece, stored))
+            check_free(target)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def piece(self, piece: Piece) -> memoryview:
         """The bytes of one piece, checked."""
@@ -355,6 +376,26 @@ class PackFiles:
         return plain
 
 
+def check_free(target: Path) -> None:
+    """Raises `InvalidValueError` if something lies at *target* already."""
+    if os.path.lexists(target):
+        raise InvalidValueError(f"{target} exists already; choose an empty folder", path=str(target))
+
+
+def make_folder(folder: Path) -> None:
+    """Make *folder* if need be.
+
+    Raises:
+        InvalidValueError: it cannot be one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        raise InvalidValueError(
+            f"{folder} cannot be a folder: {error}; choose another place", path=str(folder)
+        ) from error
+
+
 def _runs(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
     """Neighbouring pieces together, so that one request reads them."""
     run: list[Piece] = []
@@ -376,7 +417,8 @@ class _PieceStream(io.RawIOBase):
     def __init__(self, files: PackFiles, pieces: tuple[Piece, ...]) -> None:
         self._files = files
         self._pieces = pieces
-        self._size = sum(piece.length for piece in pieces)
+        self._ends = list(accumulate(piece.length for piece in pieces))
+        self._size = self._ends[-1] if pieces else 0
         self._at = 0
         self._held: tuple[int, memoryview] | None = None
 
@@ -395,18 +437,17 @@ class _PieceStream(io.RawIOBase):
         return self._at
 
     def readinto(self, target: Buffer) -> int:  # type: ignore[override]
-        start = 0
-        for index, piece in enumerate(self._pieces):
-            if start <= self._at < start + piece.length:
-                if self._held is None or self._held[0] != index:
-                    self._held = (index, self._files.piece(piece))
-                view = memoryview(target).cast("B")
-                part = self._held[1][self._at - start : self._at - start + view.nbytes]
-                view[: part.nbytes] = part
-                self._at += part.nbytes
-                return part.nbytes
-            start += piece.length
-        return 0
+        index = bisect_right(self._ends, self._at)
+        if index == len(self._pieces):
+            return 0
+        if self._held is None or self._held[0] != index:
+            self._held = (index, self._files.piece(self._pieces[index]))
+        start = self._at - (self._ends[index] - self._pieces[index].length)
+        view = memoryview(target).cast("B")
+        part = self._held[1][start : start + view.nbytes]
+        view[: part.nbytes] = part
+        self._at += part.nbytes
+        return part.nbytes
 
 
 def padding_faults(pack: bytes, extents: Iterable[tuple[int, int]]) -> Iterator[str]:

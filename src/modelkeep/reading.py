@@ -15,8 +15,9 @@ import attrs
 
 from modelkeep import tiles
 from modelkeep.birth import Birth
+from modelkeep.digest import digest
 from modelkeep.entry import DamagedError, Entry, Head, genesis, parse
-from modelkeep.errors import FormatError, IntegrityError, MissingObjectError
+from modelkeep.errors import FormatError, IntegrityError, MissingObjectError, StoreError
 from modelkeep.fold import Fold
 from modelkeep.folds.rules import Rules, S
 from modelkeep.forks import renew_after_fork
@@ -36,9 +37,9 @@ class Finding:
     Args:
         key: the object.
         problem: what is wrong with it.
-        kind: ``damaged``, ``missing``, ``void``, ``tile``, ``tail`` (an entry that others have seen), ``stray`` (no
-            object of a registry), or, harmless, ``leftover`` (an upload that no entry names, or a probe of a doctor)
-            and ``unlisted``.
+        kind: ``damaged``, ``missing``, ``unreadable``, ``void``, ``tile``, ``tail`` (an entry that others have seen),
+            ``sealed`` (an entry brought back after its loss was accepted), ``stray`` (no object of a registry), or,
+            harmless, ``leftover`` (an upload that no entry names, or a probe of a doctor) and ``unlisted``.
     """
 
     key: str
@@ -119,7 +120,7 @@ class JournalReader(Generic[S]):
 
     @property
     def is_cold(self) -> bool:
-        """Whether nothing was read yet."""
+        """Whether the next read begins at entry 1: nothing was read, or a fork or signal may have halved one."""
         return self._cold
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -194,28 +195,42 @@ class JournalReader(Generic[S]):
             self._leave_tiles_to_others()
 
     def _read_cold(self) -> None:
-        with _collector_at_rest():
-            self._fold_cold()
-            if self._fold.doubted:  # a cache may have had them from before the damage, and has dropped them by now
-                self._fold_cold()
+        """Read all of it anew, aside: other threads look at the state meanwhile, and a failure must not halve it."""
+        anew: JournalReader[S] = self._aside(keep=self._kept is not None)
+        with _collector.at_rest():
+            anew._fold_cold()
+            if anew._fold.doubted:  # a cache may have had them from before the damage, and has dropped them by now
+                anew._fold_cold()
+        self._cold = True
+        self._fold, self._untiled, self._kept = anew._fold, anew._untiled, anew._kept
+        self._since.update(anew._since)
+        self._cold = False
+
+    def _aside(self, *, keep: bool) -> JournalReader[S]:
+        """Another reader of this journal, that has read nothing; to *keep* the bytes of all entries, or not."""
+        anew: JournalReader[S] = JournalReader(
+            self.store, self.prefix, self._registry, self._rules, self._system, birth=self._birth
+        )
+        anew._kept = [] if keep else None
+        return anew
 
     def _fold_cold(self) -> None:
         known = set(tiles.plan(self.store, self.prefix))
         while True:
             plan = tiles.cover(self.prefix, known)
             window = range(plan.covered + 1, plan.covered + 1 + _FIRST_WINDOW)
-            found = self.store.get_many([*plan.keys(), *map(self._key, window)])
+            last = [self._key(plan.covered)] if plan.covered else []
+            found = self.store.get_many([*plan.keys(), *last, *map(self._key, window)])
             self._fold, self._untiled = self._start(), []
             self._kept = None if self._kept is None else []
             if not self._take_parts(plan, found):
                 self._read_on(_WINDOW)
             elif self._take_window(window, found):
                 self._read_on(_WINDOW - _FIRST_WINDOW)
-            unsound = self._unsound(plan)
-            if unsound is None:
-                break
-            known.discard(unsound)  # its entries are the truth: once more without it
-        self._cold = False
+            unsound = self._unsound(plan, found)
+            if not unsound:
+                return
+            known -= unsound  # their entries are the truth: once more without them
 
     def _take_parts(self, plan: tiles.Plan, found: Mapping[str, bytes]) -> bool:
         """Take the entries that *plan* covers; whether all were there."""
@@ -232,13 +247,16 @@ class JournalReader(Generic[S]):
             return map(found.get, keys)
         return tiles.split(found.get(keys[0]), tiles.SPAN[part[0]]) or [b""]  # b"" is a fault, seen below
 
-    def _unsound(self, plan: tiles.Plan) -> tiles.Tile | None:
-        """The first tile in which, or right behind which, an entry does not fit; None if all are as they should be."""
+    def _unsound(self, plan: tiles.Plan, found: Mapping[str, bytes]) -> set[tiles.Tile]:
+        """The first tile in which, or right behind which, an entry does not fit, and all that cannot be read."""
         for number in self._fold.faults:
             tile = plan.tile_with(number) or plan.tile_with(number - 1)
             if tile is not None:
-                return tile
-        return None
+                return {tile, *plan.unreadable(found)}
+        last = found.get(self._key(plan.covered))
+        if last is None or self.head != plan.covered or digest(last) == self._fold.digest:
+            return set()
+        return {tile for tile in [plan.tile_with(plan.covered)] if tile}  # no entry behind it is there to prove it
 
     def _read_on(self, count: int) -> None:
         while True:
@@ -267,12 +285,14 @@ class JournalReader(Generic[S]):
         return self._fold.take(raw)
 
     def _take(self, raw: bytes) -> Entry | None:
+        was, self._cold = self._cold, True  # a signal may strike between any two lines and leave half an entry
         entry = self._fold_in(raw)
         if entry is None:
             self._untiled = []  # a tile holds sound entries only
         else:
             self._untiled.append(raw)
             self._since[entry.tx] = entry
+        self._cold = was
         return entry
 
     def raws(self) -> list[bytes]:
@@ -296,14 +316,11 @@ class JournalReader(Generic[S]):
         return raws[: self.head]
 
     def _read_all(self, *, checked: bool) -> list[bytes]:
-        again: JournalReader[S] = JournalReader(
-            self.store, self.prefix, self._registry, self._rules, self._system, birth=self._birth
-        )
-        again._kept = []
+        again: JournalReader[S] = self._aside(keep=True)
         again._read_new()
         if checked:
             again._check_readable()
-        return again._kept
+        return again._kept or []
 
     def _missing(self, number: int, last: int) -> IntegrityError:
         return IntegrityError(
@@ -348,41 +365,83 @@ class JournalReader(Generic[S]):
         """Read every entry and tile and report what is wrong, the first bad entry first."""
         listed = tiles.listed_entries(self.store, self.prefix)
         last = _last(listed)
-        raws = self._read_each(last)
+        raws, unreadable = self._read_each(last)
         fold = self._start()
-        for raw in raws:
-            fold.take(raw or b"")
+        entries = [fold.take(raw or b"") for raw in raws]
         findings = [
-            Finding(self._key(n), "it is missing", "missing")
+            Finding(self._key(n), unreadable[n], "unreadable")
+            if n in unreadable
+            else Finding(self._key(n), "it is missing", "missing")
             if raws[n - 1] is None
             else Finding(self._key(n), problem, "damaged")
             for n, problem in fold.faults.items()
         ]
+        findings += self._brought_back(fold, entries)
         findings += [Finding(self._key(n), f"it is void: {rule}", "void") for n, rule in fold.void.items()]
         findings += [Finding(self._key(n), "it lies far beyond the end", "stray") for n in sorted(listed) if n > last]
         sound = [raw or b"" for raw in raws]
-        return findings + [Finding(key, wrong, "tile") for key, wrong in tiles.compare(self.store, self.prefix, sound)]
+        return findings + [Finding(*row) for row in tiles.compare(self.store, self.prefix, sound)]
 
-    def _read_each(self, last: int) -> list[bytes | None]:
-        """The bytes of every entry from 1 to *last*, from its own object."""
+    def _brought_back(self, fold: Fold[S], entries: Iterable[Entry | None]) -> Iterator[Finding]:
+        """What was appended after a seal was appended to a state without the sealed entry."""
+        for entry in filter(None, entries):
+            for op in [] if entry.number in fold.void else entry.ops:
+                match op:
+                    case {"op": "seal", "n": int(lost)} if 0 < lost < entry.number and lost not in fold.sealed:
+                        problem = f"it was brought back although entry {entry.number} sealed it as lost"
+                        yield Finding(self._key(lost), problem, "sealed")
+
+    def _read_each(self, last: int) -> tuple[list[bytes | None], dict[int, str]]:
+        """The bytes of every entry from 1 to *last*, from its own object, and why some cannot be read."""
         raws: list[bytes | None] = []
+        unreadable: dict[int, str] = {}
         for first in range(1, last + 1, _WINDOW):
-            keys = [self._key(number) for number in range(first, min(first + _WINDOW, last + 1))]
-            found = self.store.get_many(keys)
-            raws.extend(found.get(key) for key in keys)
-        return raws
+            numbers = range(first, min(first + _WINDOW, last + 1))
+            try:
+                found = self.store.get_many(map(self._key, numbers))
+                raws.extend(found.get(self._key(number)) for number in numbers)
+            except StoreError:
+                raws.extend(self._read_one(number, unreadable) for number in numbers)
+        return raws, unreadable
+
+    def _read_one(self, number: int, unreadable: dict[int, str]) -> bytes | None:
+        try:
+            return self._get(number)
+        except StoreError as error:
+            unreadable[number] = str(error)
+            return None
 
 
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
+class _Collector:
     """Folding 100,000 entries makes a million objects that stay, and the collector would look through them all."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+
+    def __init__(self) -> None:
+        self._rests = False
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`: the thread that would have woken it is not in the child."""
+        if self._rests:
+            self._wake()
+
+    def _wake(self) -> None:
+        gc.enable()
+        self._rests = False
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        if not gc.isenabled():
+            yield
+            return
+        self._rests = True
+        gc.disable()
+        try:
+            yield
+        finally:
+            self._wake()
+
+
+_collector = _Collector()
 
 
 def _last(listed: Iterable[int]) -> int:

@@ -8,6 +8,7 @@ import platform
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,9 +22,9 @@ from modelkeep._line import Line
 from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
 from modelkeep.cachechoice import chosen
-from modelkeep.errors import InvalidNameError, InvalidValueError, NotFoundError
+from modelkeep.errors import AccessError, InvalidNameError, InvalidValueError, NotFoundError
 from modelkeep.forks import renew_after_fork
-from modelkeep.layout import CATALOG
+from modelkeep.layout import CATALOG, data_prefix
 from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ABSENT, Absent, ModelVersion, check_label, check_tags, load_found
 from modelkeep.ref import ModelRef, check_model_name, decode_name
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "MODELKEEP_REGISTRY"
 DEFAULT = ".modelkeep"
+
+_TOKEN = re.compile(r"models/([^/]+)/(versions|releases|notes)/([0-9]{1,16})/([0-9a-f]{32})")
 
 Ref = str | ModelRef | ModelVersion
 
@@ -408,16 +411,30 @@ class Registry:
             InvalidValueError: *token* is none of this registry.
             UnsettledError: again no answer.
         """
-        found = re.fullmatch(r"models/([^/]+)/(versions|releases|notes)/([0-9]{1,16})/([0-9a-f]{32})", token)
+        found = _TOKEN.fullmatch(token) if isinstance(token, str) else None
         if not found:
             raise InvalidValueError(f"{token!r} is no token; give the token of an UnsettledError", token=token)
         encoded, journal, number, transaction = found.groups()
         line = self._existing(decode_name(encoded))
+        self._check_known(line, transaction)
+        with suppress(AccessError):  # what stands already can be seen without the right to write
+            self._home.prepare()
         committed = getattr(line, journal).settle(int(number), transaction)
         if not committed or journal != "versions":
             return Settlement(committed)
-        made = [known.made.number for known in line.versions.state.lines.values() if transaction in known.made.at.pack]
+        lines = list(line.versions.state.lines.values())  # other threads may read on meanwhile
+        made = [known.made.number for known in lines if transaction in known.made.at.pack]
         return Settlement(committed, f"{line.name}:{made[0]}" if made else None)
+
+    def _check_known(self, line: Line, transaction: str) -> None:
+        """Refuse a token of a model that nobody ever began: settling it would make one."""
+        line.versions.refresh()
+        if not line.versions.head and not any(self._store.list(f"{data_prefix(line.name)}{transaction}-")):
+            raise InvalidValueError(
+                f"{self.url} knows no model {line.name!r} and no upload of transaction {transaction}; give the token "
+                "of an UnsettledError of this registry",
+                name=line.name,
+            )
 
     # -- within ----------------------------------------------------------------------------------------------
 
@@ -445,6 +462,10 @@ class Registry:
             return ()
         if isinstance(given, (str, ModelRef, ModelVersion, Parent)):
             return (self._parent(given),)
+        if not isinstance(given, Iterable):
+            raise InvalidValueError(
+                f"parent is {given!r}, a {type(given).__name__}; give a version, a reference, or several", key="parent"
+            )
         return tuple(map(self._parent, given))
 
     def _parent(self, given: Ref | Parent) -> Parent:
@@ -522,7 +543,10 @@ def _changed(path: Path) -> int:
     """When a file, or the newest file of a folder, was last changed, in nanoseconds."""
     if path.is_dir():
         return max((file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()), default=0)
-    return path.stat().st_mtime_ns
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise InvalidValueError(f"{path} cannot be adopted: {error}", path=str(path)) from error
 
 
 def _as_time(nanoseconds: int) -> datetime:

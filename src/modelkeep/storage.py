@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ from modelkeep.errors import (
     InvalidValueError,
     MissingObjectError,
     ModelkeepError,
+    StoreError,
 )
 from modelkeep.folds import policy
 from modelkeep.journal import Journal
@@ -32,6 +34,7 @@ from modelkeep.layout import (
     entry_key,
     is_probe,
     journal_prefix,
+    model_prefix,
     number_of,
     pack_key,
     text_key,
@@ -80,7 +83,8 @@ class Storage:
     def verify(self) -> Report:
         """Read everything and check every byte: journals, chains, tiles, packs, padding, texts.
 
-        Costs a listing, and a read of every object.
+        Costs a few listings for each model, and a read of every object; entries are read some five times, since each
+        check folds them by itself. A pack is held in memory as a whole.
 
         Returns:
             What was found; nothing is changed.
@@ -97,7 +101,7 @@ class Storage:
         """
         count = _Count()
         try:
-            registry = self._home.id()
+            registry = Home(self._home.store, self._home.system).id()  # as it is now, not as it once was
         except IntegrityError as error:
             return Report((Finding(MARKER, str(error), "damaged"),), 0, 0, 0)
         except FormatError as error:
@@ -120,6 +124,8 @@ class Storage:
             InvalidValueError: *key* is no entry of a journal.
             ConflictError: the entry is sound.
         """
+        if not isinstance(key, str):
+            raise InvalidValueError(f"{key!r} is no key of an entry; `modelkeep verify` names them", key=key)
         number = number_of(key)
         prefix = key.rpartition("/")[0] + "/"
         registry = self._home.prepare()
@@ -158,11 +164,12 @@ class Storage:
                     journal.refresh()
             except ModelkeepError:
                 continue  # reported already, and without it nothing more can be said
-            yield from _tails(line)
-            yield from _packs(line, count)
-            yield from _texts(line)
+            yield from _contents(line, count)
             if line.versions.state.is_open and name not in announced:
                 yield Finding(catalog_key(name), "models() does not list the model: its marker is missing", "unlisted")
+        yield from self._strays()
+
+    def _strays(self) -> Iterator[Finding]:
         for item in self._home.store.list(CATALOG):
             if item.size or _announced_name(item.key) is None:
                 yield Finding(item.key, "it is no marker of a model", "stray")
@@ -192,6 +199,30 @@ def _history(line: Line) -> Iterator[Finding]:
         return  # every journal of the line hangs on it
     for journal in (line.versions, line.releases, line.notes):
         yield from journal.verify()
+
+
+def _contents(line: Line, count: _Count) -> Iterator[Finding]:
+    """What the journals of a line, which are sound, say about each other, its packs and its texts."""
+    for check in (_holders, _tails, partial(_packs, count=count), _texts):
+        try:
+            yield from check(line)
+        except StoreError as error:  # what it names is reported, where it can be read by itself
+            yield Finding(str(error.facts.get("key", model_prefix(line.name))), str(error), "unreadable")
+
+
+def _holders(line: Line) -> Iterator[Finding]:
+    """An alias tells number and identity by itself, so that readers need one journal; the other must agree."""
+    held = {(h.number, h.identity) for stack in line.releases.state.stacks.values() for h in stack}
+    for entry, _, void in line.releases.replay():
+        for op in [] if void else entry.ops:
+            if op["op"] != "alias" or (op["number"], op["identity"]) not in held:
+                continue
+            known = line.versions.state.lines.get(op["number"])
+            if known is None and line.versions.sealed:
+                continue  # its entry may be the one that was lost
+            if known is None or known.made.identity != op["identity"]:
+                problem = f"{op['alias']} stands on a version {op['number']} that the journal versions does not know so"
+                yield Finding(entry_key(line.releases.prefix, entry.number), problem, "damaged")
 
 
 def _tails(line: Line) -> Iterator[Finding]:
@@ -239,7 +270,7 @@ def _texts(line: Line) -> Iterator[Finding]:
                     continue  # erased
 
 
-def _packs(line: Line, count: _Count) -> Iterator[Finding]:
+def _packs(line: Line, *, count: _Count) -> Iterator[Finding]:
     """Every pack of one model, each read once."""
     expected = Expected(line)
     for number in line.versions.state.lines:
@@ -254,6 +285,9 @@ def _packs(line: Line, count: _Count) -> Iterator[Finding]:
             raw = line.home.store.get(key)
         except MissingObjectError:
             yield Finding(key, "it is missing although a version needs it", "missing")
+            continue
+        except StoreError as error:
+            yield Finding(key, str(error), "unreadable")
             continue
         count.bytes += len(raw)
         yield from expected.faults(pack, raw)

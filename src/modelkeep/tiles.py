@@ -6,19 +6,20 @@ reads them. A missing tile proves nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import attrs
 
 from modelkeep import zstd
-from modelkeep.errors import ConflictError, StoreError
+from modelkeep.errors import ConflictError, MissingObjectError, StoreError
 from modelkeep.layout import FAN_OUT, entry_key, number_of, tile_key, tiles_prefix
 from modelkeep.stores.port import MAX_VALUE, Store
 
 _MAX_TILE = 1 << 30  # bytes, uncompressed: what a reader is willing to unpack
 SPAN = {0: FAN_OUT, 1: FAN_OUT, 2: FAN_OUT * FAN_OUT}  # entries in a tile of each level; level 0 is no tile
 _LONGEST_GAP = 2 * SPAN[2]  # entries that may lie between two tiles
+_SHORT_GAP = 10 * FAN_OUT  # entries between two tiles that are asked for without a look whether there are any
 
 Tile = tuple[int, int]  # level and index
 
@@ -56,12 +57,46 @@ class Plan:
                 return level, index
         return None
 
+    def unreadable(self, found: Mapping[str, bytes]) -> list[Tile]:
+        """The tiles that do not hold as many entries as they should."""
+        return [
+            part
+            for part in self.parts
+            if part[0] and split(found.get(tile_key(self.prefix, *part)), SPAN[part[0]]) is None
+        ]
+
 
 def plan(store: Store, prefix: str) -> tuple[Tile, ...]:
-    """Find out by one listing which tiles there are."""
+    """Find out by one listing which tiles there are; one round more if some lie far behind the others.
+
+    Those count only if there is an entry where the first of them ends: else one stray tile would have the entries
+    of a long gap asked for, one by one.
+    """
     beginning = tiles_prefix(prefix)
-    found = (_tile_of(item.key, beginning) for item in store.list(beginning))
-    return tuple(tile for tile in found if tile is not None)
+    found = [tile for item in store.list(beginning) if (tile := _tile_of(item.key, beginning))]
+    runs = _runs(found)
+    proofs = [entry_key(prefix, _end(run[0])) for run in runs[1:]]
+    there = store.get_many(proofs) if proofs else {}
+    proven = [run for run, proof in zip(runs[1:], proofs, strict=True) if proof in there]
+    return tuple(tile for run in (runs[0], *proven) for tile in run)
+
+
+def _runs(found: Iterable[Tile]) -> list[list[Tile]]:
+    """Tiles in order, cut wherever many entries lie between two; the first run is empty if many lie before it."""
+    runs: list[list[Tile]] = [[]]
+    last = 0
+    for tile in sorted(found, key=_end):
+        if tile[1] * SPAN[tile[0]] - last > _SHORT_GAP:
+            runs.append([])
+        runs[-1].append(tile)
+        last = _end(tile)
+    return runs
+
+
+def _end(tile: Tile) -> int:
+    """The last entry that a tile covers."""
+    level, index = tile
+    return (index + 1) * SPAN[level]
 
 
 def cover(prefix: str, tiles: Collection[Tile]) -> Plan:
@@ -69,7 +104,7 @@ def cover(prefix: str, tiles: Collection[Tile]) -> Plan:
 
     A tile far beyond the others is a stray and covers nothing.
     """
-    ends = sorted((index + 1) * SPAN[level] for level, index in tiles)
+    ends = sorted(map(_end, tiles))
     last = 0
     for end in ends:
         if end - last <= _LONGEST_GAP:
@@ -95,11 +130,12 @@ def split(tile: bytes | None, count: int) -> list[bytes] | None:
     if tile is None:
         return None
     try:
-        lines = zstd.decompress(tile, _MAX_TILE).split(b"\n")
+        whole = zstd.decompress(tile, _MAX_TILE)
     except zstd.Error:
         return None
-    if len(lines) != 2 * count + 1 or lines[-1]:
+    if whole.count(b"\n") != 2 * count or not whole.endswith(b"\n"):  # 33 KB can unpack to 2^30 newlines
         return None
+    lines = whole.split(b"\n")
     return [b"%b\n%b\n" % pair for pair in zip(lines[0:-1:2], lines[1:-1:2], strict=True)]
 
 
@@ -130,19 +166,22 @@ def listed_entries(store: Store, prefix: str) -> set[int]:
     return {number for number in found if number}
 
 
-def compare(store: Store, prefix: str, raws: Sequence[bytes]) -> Iterator[tuple[str, str]]:
-    """Compare every tile with the entries that it should hold; gives the key and the problem of each that differs."""
+def compare(store: Store, prefix: str, raws: Sequence[bytes]) -> Iterator[tuple[str, str, str]]:
+    """Compare every tile with the entries that it should hold; gives key, problem and kind of what differs."""
     beginning = tiles_prefix(prefix)
     for item in store.list(beginning):
         tile = _tile_of(item.key, beginning)
         if tile is None:
-            yield item.key, "it is no tile"
+            yield item.key, "it is no tile", "tile"
             continue
         index, span = tile[1], SPAN[tile[0]]
         try:
             held = split(store.get(item.key), span)
-        except StoreError as error:
-            held = None
-            yield item.key, str(error)
-        if held is None or held != list(raws[index * span : (index + 1) * span]):
-            yield item.key, "it does not hold the bytes of its entries"
+        except (StoreError, MissingObjectError) as error:
+            yield item.key, str(error), "unreadable"
+            continue
+        own = list(raws[index * span : (index + 1) * span])
+        if held is None or held[: len(own)] != own or not own:
+            yield item.key, "it does not hold the bytes of its entries", "tile"
+        elif len(own) < span:  # the last entries were lost after the tile was made of them
+            yield entry_key(prefix, len(raws) + 1), f"it is missing although {item.key} holds it", "missing"

@@ -109,18 +109,24 @@ def from_json(value: Json) -> Any:
         >>> from_json({"rate": {"$float": "inf"}, "layers": {"$tuple": [64, 8]}})
         {'rate': inf, 'layers': (64, 8)}
     """
+    return _decode(value, _MAX_DEPTH)
+
+
+def _decode(value: Json, depth: int) -> Any:
     if isinstance(value, list):
-        return [from_json(part) for part in value]
-    if not isinstance(value, dict):
+        return [_decode(part, depth - 1) for part in value] if depth else value
+    if not isinstance(value, dict) or not depth:  # `to_json` makes nothing so deep: it stays what it is
         return value
     if len(value) == 1:
         ((name, part),) = value.items()
+        if name == "$tuple" and isinstance(part, list):
+            return tuple(_decode(one, depth - 1) for one in part)
         if name in _WORDS:
             try:
                 return _WORDS[name](part)
             except (TypeError, ValueError):  # nobody's word: it stays what it is
                 return value
-    return {(name[1:] if name.startswith("$$") else name): from_json(part) for name, part in value.items()}
+    return {(name[1:] if name.startswith("$$") else name): _decode(part, depth - 1) for name, part in value.items()}
 
 
 def _time(text: Any) -> date:
@@ -131,7 +137,6 @@ _WORDS: dict[str, Any] = {
     "$float": float,
     "$int": lambda text: int(text, 16),
     "$time": _time,
-    "$tuple": lambda parts: tuple(from_json(part) for part in parts),
 }
 
 

@@ -12,6 +12,7 @@ from modelkeep.digest import digest, digest_of, is_digest
 from modelkeep.errors import InvalidValueError
 
 _PACK = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
+_MAX_PATH = 4096  # characters; without a limit a path of 300 stored bytes could take hours to look at
 _MAX = 1 << 53  # what JSON readers in any language keep exactly
 
 
@@ -66,10 +67,15 @@ def check_path(path: str) -> str:
         >>> check_path("weights/model.safetensors")
         'weights/model.safetensors'
     """
-    parts = path.split("/") if isinstance(path, str) else [""]
-    if any(part in ("", ".", "..") for part in parts) or re.search(r"[\x00-\x1f\x7f\\:]", path):
+    if isinstance(path, str) and len(path) > _MAX_PATH:
         raise InvalidValueError(
-            f"file path {path!r} must be relative, with '/' between names and none of . .. : \\ or control characters",
+            f"file path {path[:80]!r}… has {len(path)} characters, and {_MAX_PATH} are allowed", path=path[:80]
+        )
+    parts = path.split("/") if isinstance(path, str) else [""]
+    if any(part in ("", ".", "..") for part in parts) or re.search(r"[\x00-\x1f\x7f\\:\ud800-\udfff]", path):
+        raise InvalidValueError(
+            f"file path {path!r} must be relative, with '/' between names and none of . .. : \\ or control characters, "
+            "and valid Unicode",
             path=path,
         )
     return path

@@ -173,3 +173,36 @@ def test_choosing_imports_no_framework() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.split()) == (0, []), run.stderr
+
+
+def test_a_serializer_cannot_let_itself_in_under_the_tier_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelkeep.registry import Registry
+    from modelkeep.serializers import discovery
+    from modelkeep.serializers.port import PlainSerializer
+    from modelkeep.stores.memory import MemoryStore
+
+    ran: list[str] = []
+
+    class Evil(PlainSerializer):
+        name = "evil"
+
+        def save(self, obj: object, sink: Any) -> None:
+            sink.put("x", str(obj).encode())
+
+        def form(self, files: Any, into: object | None) -> str:
+            del files, into
+            return "tree"
+
+        def load(self, files: Any, form: str, into: object | None) -> object:
+            del files, into
+            ran.append(form)
+            return None
+
+    evil = Evil()
+    known = discovery.by_name
+    monkeypatch.setattr(discovery, "by_name", lambda name: evil if name == "evil" else known(name))
+    registry = Registry(MemoryStore())
+    registry.save(object(), "churn", serializer="evil")
+    with pytest.raises(SerializerError, match="the serializer 'evil' reports the form 'tree', which is not its own"):
+        registry.load("churn")
+    assert ran == []

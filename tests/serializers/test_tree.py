@@ -275,3 +275,32 @@ def test_deep_structures_from_outside_do_not_end_the_process() -> None:
     stored = MemoryFiles({"model.safetensors": bytes(GOOD.read("model.safetensors")), "tree.json": deep.encode()})
     with pytest.raises(IntegrityError):
         load_from_memory(tree, stored)
+
+
+def test_a_view_that_reads_the_same_memory_as_other_numbers_is_a_tensor_of_its_own() -> None:
+    base = torch.tensor([1 + 2j, 3 + 4j])
+    loaded = came_back({"a": base, "b": base.conj(), "c": base.imag, "d": base.conj().imag})
+    assert loaded["b"].tolist() == [1 - 2j, 3 - 4j]
+    assert (loaded["c"].tolist(), loaded["d"].tolist()) == ([2, 4], [-2, -4])
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "int4"])
+def test_an_array_of_a_type_that_numpy_alone_does_not_know_is_refused(name: str) -> None:
+    dtypes: Any = pytest.importorskip("ml_dtypes")
+    array = np.array([1, 2], dtype=getattr(dtypes, name))
+    with pytest.raises(SerializerError, match=f"w is an array of dtype {name}, which numpy alone does not know"):
+        save_in_memory(tree, {"w": array})
+
+
+def test_an_array_whose_type_does_not_survive_its_own_name_is_refused() -> None:
+    array = np.zeros(2, np.dtype("V2", metadata={"of": "another library"}))
+    assert same(came_back({"w": array})["w"], array)  # plain bytes are kept
+
+    class Foreign:
+        str = "V2"
+        itemsize, hasobject, names = 2, False, None
+
+    from modelkeep.integrations.tree import _is_foreign
+
+    assert _is_foreign(Foreign())
+    assert not any(_is_foreign(np.dtype(kind)) for kind in ("<f4", ">f4", "V2", "S3", "<M8[ns]", "<U2", "|b1"))

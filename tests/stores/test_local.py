@@ -262,6 +262,41 @@ def test_a_link_without_an_answer_leaves_the_outcome_open(tmp_path: Path, monkey
     assert files_below(tmp_path) == {"a"}
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.ENOTCONN, errno.EINTR, errno.EBUSY])
+def test_a_link_leaves_the_outcome_open_unless_its_error_is_known_to_come_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "link", failing(number, after=os.link))
+    with pytest.raises(OutcomeUnknownError, match="may have got its name, or not"):
+        LocalStore(tmp_path).create("a", b"1")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.EXDEV])
+def test_a_link_that_was_refused_before_it_did_anything_is_a_definite_no(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "link", failing(number))
+    with pytest.raises(StoreError) as caught:
+        LocalStore(tmp_path).create("a", b"1")
+    assert not isinstance(caught.value, OutcomeUnknownError)
+
+
+def test_a_repeated_reply_that_nobody_can_check_leaves_the_outcome_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = os.stat
+
+    def stale(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if ".tmp-" in str(path):
+            raise OSError(errno.ESTALE, "stale")
+        return look(path, *args, **options)
+
+    monkeypatch.setattr(os, "link", failing(errno.EEXIST, after=os.link))
+    monkeypatch.setattr(os, "stat", stale)
+    with pytest.raises(OutcomeUnknownError):
+        LocalStore(tmp_path).create("a", b"1")
+
+
 def test_a_temporary_file_that_cannot_be_removed_undoes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

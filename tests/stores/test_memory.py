@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -49,3 +51,15 @@ def test_what_was_given_may_change_afterwards() -> None:
     store.create("a", value)  # type: ignore[arg-type]  # callers without a type checker do this
     value[:] = b"new"
     assert store.get("a") == b"old"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it needs fork")
+def test_a_child_forked_while_another_thread_holds_the_lock_can_read() -> None:
+    store = MemoryStore()
+    store.create("a", b"1")
+    with store._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            os._exit(0 if store.get("a") == b"1" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

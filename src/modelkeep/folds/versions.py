@@ -49,6 +49,7 @@ class Versions:
         purged: versions whose packs an entry condemned, as that entry says.
         highest: the highest number given.
         lost: sealed entries since then, each of which may hide a version.
+        highest_label: the highest label ever used.
     """
 
     is_open: bool = False
@@ -58,6 +59,7 @@ class Versions:
     purged: set[int] = attrs.Factory(set)
     highest: int = 0
     lost: int = 0
+    highest_label: Label | None = None
 
     def copy(self) -> Versions:
         """See `State.copy`."""
@@ -79,8 +81,14 @@ class Versions:
 
     def next_label(self, part: str) -> str:
         """The label that a bump of *part* gives: counted from the highest ever used; the first is 1.0.0."""
-        highest = max(map(Label.parse, self.labels), default=None)
-        return str(highest.bump(part) if highest else Label(1, 0, 0))
+        return str(self.highest_label.bump(part) if self.highest_label else Label(1, 0, 0))
+
+    def use_label(self, text: str, number: int) -> None:
+        """Note that version *number* has the label *text*."""
+        label = Label.parse(text)
+        self.labels[text] = number
+        if self.highest_label is None or self.highest_label < label:
+            self.highest_label = label
 
 
 def check_packs(
@@ -199,7 +207,7 @@ class Create(Op):
         state.highest = self.number
         state.lost = 0
         if self.label is not None:
-            state.labels[self.label] = self.number
+            state.use_label(self.label, self.number)
 
 
 @attrs.frozen
@@ -222,7 +230,7 @@ class SetLabel(Op):
         del entry
         # a new line: copies of the state share the old one
         state.lines[self.number] = attrs.evolve(state.lines[self.number], label=self.label)
-        state.labels[self.label] = self.number
+        state.use_label(self.label, self.number)
 
 
 @attrs.frozen

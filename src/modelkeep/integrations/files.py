@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from modelkeep.errors import InvalidValueError, SerializerError
+from modelkeep.errors import InvalidValueError, ModelkeepError, SerializerError
 from modelkeep.serializers.port import Files, PlainSerializer, Sink
 from modelkeep.serializers.safetensors import unpack
 
@@ -65,7 +66,15 @@ class FileSerializer(PlainSerializer):
         """See `Serializer.load`."""
         if into is not None:
             raise SerializerError("files cannot be loaded into an object; give a folder, or leave out into=")
-        loaded: object = _LOADERS[form](files.read(files.names()[0]))
+        (name,) = files.names()
+        raw = files.read(name)
+        try:
+            loaded: object = _LOADERS[form](raw)
+        except ModelkeepError:
+            raise
+        except Exception as error:  # numpy, zipfile and torch raise what they like at what a stranger wrote
+            kind = type(error).__name__
+            raise SerializerError(f"{name} cannot be read as {form}: {kind}: {error}; {_WAY_OUT}") from error
         return loaded
 
 
@@ -112,7 +121,7 @@ def _inflated(head: bytes) -> bytes:
 def _sniff_zip(stream: BinaryIO) -> str | None:
     try:
         names = zipfile.ZipFile(stream).namelist()
-    except (zipfile.BadZipFile, ValueError):
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, IndexError, OverflowError, struct.error):
         return None
     if names and all(name.endswith(".npy") for name in names):
         return "numpy"
@@ -129,11 +138,8 @@ def _load_safetensors(raw: bytearray) -> object:
 def _load_numpy(raw: bytearray) -> object:
     import numpy as np
 
-    try:
-        loaded = np.load(io.BytesIO(raw), allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise SerializerError(f"the arrays cannot be read: {error}; {_WAY_OUT}") from None
+    loaded = np.load(io.BytesIO(raw), allow_pickle=False)
+    return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
 
 
 def _load_pickle(raw: bytearray) -> object:

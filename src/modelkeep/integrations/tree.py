@@ -100,6 +100,12 @@ class _Writer:
                 "their own, or save with serializer='cloudpickle'",
                 path=path,
             )
+        if _is_foreign(array.dtype):
+            raise SerializerError(
+                f"{path} is an array of dtype {array.dtype}, which numpy alone does not know; save it as a torch "
+                "tensor, as a view of bytes with .view('u1'), or with serializer='cloudpickle'",
+                path=path,
+            )
         name = self._name(path)
         node: dict[str, Any] = {"$array": name}
         if isinstance(obj, np.generic):
@@ -123,7 +129,8 @@ class _Writer:
                 "save with serializer='cloudpickle'",
                 path=path,
             )
-        identity = (obj.data_ptr(), obj.dtype, tuple(obj.shape), tuple(obj.stride()), str(obj.device))
+        bits = (obj.is_conj(), obj.is_neg())  # views that read the same memory as other numbers
+        identity = (obj.data_ptr(), obj.dtype, tuple(obj.shape), tuple(obj.stride()), str(obj.device), bits)
         first = self.tied.get(identity)
         if first is None:
             first = self._name(path)
@@ -144,6 +151,13 @@ class _Writer:
 
     def _add(self, name: str, tag: str, shape: tuple[int, ...], data: Buffer) -> None:
         self.tensors.append(Tensor(name, tag, tuple(shape), data))
+
+
+def _is_foreign(dtype: Any) -> bool:
+    """Whether a dtype is of another library, and would come back as another one: bfloat16 calls itself V2."""
+    import numpy as np
+
+    return bool(np.dtype(dtype.str) != dtype)
 
 
 def _refused(path: str, obj: object, why: str, way_out: str) -> SerializerError:
@@ -213,10 +227,10 @@ class TreeSerializer(PlainSerializer):
         tensors, metadata = unpack(files.read(TENSORS))
         if TREE not in files.names():
             return read_flat(tensors, metadata)
-        reader = _Reader(tensors)
+        reader, structure = _Reader(tensors), bytes(files.read(TREE))
         try:
-            return reader.node(json.loads(bytes(files.read(TREE))))
-        except _FAULTS as error:
+            return reader.node(json.loads(structure))
+        except Exception as error:  # noqa: BLE001  numpy and torch raise what they like at what a stranger wrote
             raise IntegrityError(f"the structure of the tree cannot be read: {error!r}") from None
 
 
@@ -233,7 +247,7 @@ def read_flat(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> dict[st
     torch = {tensor.name for tensor in tensors if metadata.get("format") == "pt" or tensor.dtype not in _FROM_NUMPY}
     try:
         return {key: reader.node({"$array": name, "torch": name in torch}) for key, name in _places(tensors, metadata)}
-    except _FAULTS as error:
+    except Exception as error:  # noqa: BLE001  as above
         raise IntegrityError(f"the tensors cannot be read: {error!r}") from None
 
 

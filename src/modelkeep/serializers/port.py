@@ -90,7 +90,10 @@ class Serializer(Protocol):
         ...
 
     def form(self, files: Files, into: object | None) -> str:
-        """In which form `load` would read these files: its name, or ``name:detail``. Runs nothing from them."""
+        """In which form `load` would read these files: its own name, or ``name:detail``. Runs nothing from them.
+
+        The core refuses a form of another name.
+        """
         ...
 
     def load(self, files: Files, form: str, into: object | None) -> object:

@@ -24,6 +24,7 @@ SIZES = {
 }  # fmt: skip
 _MAX_HEADER = 100_000_000  # bytes, as the reference has it
 _ALIGNMENT = 64  # of the first tensor in the file
+_MAX_DIMENSIONS = 64  # as numpy has it; the product of a million numbers takes hours
 
 
 @attrs.frozen(eq=False)
@@ -134,7 +135,9 @@ def _unpack(view: memoryview) -> tuple[list[Tensor], dict[str, str]]:
 def _row(name: str, facts: Mapping[str, Any]) -> tuple[str, str, tuple[int, ...], tuple[int, int]]:
     start, end = facts["data_offsets"]
     shape = tuple(facts["shape"])
-    if not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
+    if len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(f"tensor {name!r} has {len(shape)} dimensions, more than {_MAX_DIMENSIONS}")
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (start, end, *shape)):
         raise ValueError(f"tensor {name!r} has an offset or dimension that is no count")
     return name, facts["dtype"], shape, (start, end)
 

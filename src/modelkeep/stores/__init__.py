@@ -63,6 +63,8 @@ def open_store(
     text = str(url)
     if not text:
         raise InvalidValueError("no place was given; write a folder, s3://…, gs://… or memory://name", url=text)
+    if "\0" in text:
+        raise InvalidValueError(f"{text!r} names no place: it holds a NUL", url=text)
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme == "memory":
         from modelkeep.stores.memory import MemoryStore
@@ -72,7 +74,7 @@ def open_store(
     if scheme in ("", "file"):
         from modelkeep.stores.local import LocalStore
 
-        return LocalStore(_folder(text) if scheme else Path(text).expanduser(), durable=durable)
+        return LocalStore(_folder(text) if scheme else _expanded(text), durable=durable)
     return _remote(scheme, text, storage_options or {}, single_writer, retries)
 
 
@@ -100,6 +102,13 @@ def _remote(scheme: str, url: str, options: Mapping[str, Any], single_writer: bo
             url=f"{scheme}://",
         ) from None
     return SingleWriter(store) if single_writer else store
+
+
+def _expanded(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:
+        raise InvalidValueError(f"{folder!r} names no folder: {error}; write the whole path", url=folder) from None
 
 
 def _folder(url: str) -> Path:

@@ -31,11 +31,11 @@ from modelkeep.stores.port import StoredObject
 
 _TEMPORARY = ".tmp-"  # no key has a part that begins with a dot, so listings and readers never meet one
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_NO_ANSWER = {
-    errno.EIO,
-    errno.ETIMEDOUT,
-    errno.ESTALE,
-}  # a network disk says so after it may have done the work
+# what link says before it does anything; a network disk says anything else after it may have done the work
+_REFUSED = {
+    errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG,
+    errno.ELOOP, errno.EXDEV,
+}  # fmt: skip
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that know no fsync of a folder
 _TRIES = 3  # `leaving_no_folder` of another process may take away the empty folder that was just made
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # a folder is no object
@@ -194,14 +194,13 @@ class LocalStore:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            # NFS: the first reply was lost and the client sent the call again; two links prove it was ours
-            return os.stat(temporary).st_nlink == 2  # noqa: PLR2004, PTH116  see get
+            return _is_linked(key, temporary, path)
         except OSError as error:
-            if error.errno in _NO_ANSWER:
-                raise OutcomeUnknownError(f"{path} may have got its name, or not: {error}", key=key) from error
-            if error.errno not in _NO_LINKS:
+            if error.errno in _NO_LINKS:
+                return self._create_exclusively(path, value)
+            if error.errno in _REFUSED:
                 raise
-            return self._create_exclusively(path, value)
+            raise _no_answer(key, path, error) from error
         return True
 
     def _create_exclusively(self, path: str, value: bytes) -> bool:
@@ -266,6 +265,18 @@ class _Said:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and not isinstance(error, StoreError):
             raise _translated(error, self.key) from error
+
+
+def _is_linked(key: str, temporary: str, path: str) -> bool:
+    """Whether "exists" was said of our own link: on NFS the first reply may be lost, and the client asks again."""
+    try:
+        return os.stat(temporary).st_nlink == 2  # noqa: PLR2004, PTH116  two links prove it; see get
+    except OSError as error:
+        raise _no_answer(key, path, error) from error
+
+
+def _no_answer(key: str, path: str, error: OSError) -> OutcomeUnknownError:
+    return OutcomeUnknownError(f"{path} may have got its name, or not: {error}", key=key)
 
 
 def _read_fully(descriptor: int, length: int) -> bytes:

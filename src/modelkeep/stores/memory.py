@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import MissingObjectError, ObjectExistsError, StoreError
+from modelkeep.forks import renew_after_fork
 from modelkeep.stores.port import MAX_VALUE, Store, StoredObject
 
 
@@ -35,6 +36,11 @@ class MemoryStore:
         self._now = now
         self._lock = threading.Lock()
         self._objects: dict[str, tuple[bytes, datetime]] = {}
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """See `Forked.after_fork`."""
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"MemoryStore({self.url!r})"
