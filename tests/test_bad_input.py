@@ -432,9 +432,9 @@ def test_a_marker_that_was_altered_is_named(store: MemoryStore, registry: Regist
     assert keys(store) == before
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "http://host/x", "file://host/x", "ftp://x"])
+@pytest.mark.parametrize("url", ["s3:///x", "gopher://host/x", "file://host/x", "gs://"])
 def test_a_place_that_no_store_serves_is_refused(url: str) -> None:
-    with pytest.raises(InvalidValueError, match=r"no store serves|names no folder"):
+    with pytest.raises(InvalidValueError, match=r"names no|fsspec cannot open"):
         Registry(url)
 
 

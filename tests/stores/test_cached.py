@@ -160,6 +160,7 @@ def test_a_second_process_asks_for_the_listing_the_tips_and_what_is_not_there(ca
     assert len(requests(store, cache)) == 1 + 9 + 1 + 16 + 84
     assert requests(store, cache) == [
         ("list", f"{PREFIX}t"),
+        ("get", key(900)),
         ("get", key(916)),
         *(("get", key(number)) for number in range(951, 1001)),
         ("get", key(950)),
@@ -957,7 +958,8 @@ class CachedReaders(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 100))
     def lose_an_entry_for_good(self, which: int) -> None:
-        if found := self._keys("0"):
+        found = self._keys("0")
+        if found and b'"seal"' not in self.store.get(found[which % len(found)]):  # whose loss undoes what it accepted
             where = found[which % len(found)]
             sound = damage(self.store, where)
             try:
