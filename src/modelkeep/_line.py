@@ -91,13 +91,15 @@ class Line:
     def read(self) -> None:
         """Fold `releases`, then `versions`: in this order an alias never names a version that is not known.
 
-        Two GETs when warm.
+        Two GETs when warm. Cold and far away two rounds up to 16 versions, three or four up to 100,000: `versions` is
+        listed meanwhile, and read after.
 
         Raises:
             UnknownModelError: nothing was ever saved under this name.
         """
+        ahead = self.versions.look_ahead()
         self.releases.refresh()
-        self.versions.refresh()
+        self.versions.refresh(ahead)
         if not self.versions.head:
             raise self.unknown()
 

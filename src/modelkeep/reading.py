@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Generic
 
 import attrs
@@ -22,12 +23,16 @@ from modelkeep.fold import Fold
 from modelkeep.folds.rules import Rules, S
 from modelkeep.forks import renew_after_fork
 from modelkeep.layout import FAN_OUT, entry_key
+from modelkeep.stores.beside import beside
 from modelkeep.stores.port import Store
 from modelkeep.system import System
 
 _FIRST_WINDOW = 16  # entries asked for beyond the tiles, in the same round as the tiles
 _WINDOW = 100  # entries asked for at once after that
 _LONGEST_GAP = 10_000  # lost entries in a row that verify looks for, one by one
+
+
+Ahead = Callable[[], tuple[tiles.Tile, ...]]  # gives the tiles of a journal; they may be on their way already
 
 
 @attrs.frozen
@@ -125,17 +130,25 @@ class JournalReader(Generic[S]):
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
+    def look_ahead(self) -> Ahead | None:
+        """Have a cold journal of a far store listed while the caller does something else; for `refresh`."""
+        return beside(self.store, partial(tiles.plan, self.store, self.prefix)) if self._cold else None
+
+    def refresh(self, ahead: Ahead | None = None) -> None:
         """Read up to the current head; one GET when nothing is new.
 
-        Cold: one listing, then the tiles and first entries at once, then the other entries: three rounds.
+        Cold: one listing, then the tiles and first entries at once, then the other entries: three rounds. Of a far
+        store the first entries are asked for beside the listing: where there are no tiles, that is all.
+
+        Args:
+            ahead: what `look_ahead` gave, if it was asked.
 
         Raises:
             IntegrityError: an entry is damaged and no seal says so.
             FormatError: an entry has an operation that only a newer release knows.
         """
         with self.lock:
-            self._refresh()
+            self._refresh(ahead)
             self._since.clear()
 
     def replay(self) -> Iterator[tuple[Entry, S, str | None]]:
@@ -182,23 +195,23 @@ class JournalReader(Generic[S]):
         except MissingObjectError:
             return None
 
-    def _refresh(self) -> None:
-        self._read_new()
+    def _refresh(self, ahead: Ahead | None = None) -> None:
+        self._read_new(ahead)
         self._check_readable()
 
-    def _read_new(self) -> None:
+    def _read_new(self, ahead: Ahead | None = None) -> None:
         if self._cold or self._fold.faults:  # a damaged entry may have been read half-written, or been brought back
-            self._read_cold()
+            self._read_cold(ahead)
         elif (raw := self._get(self.head + 1)) is not None:
             self._take(raw)
             self._read_on(1)
             self._leave_tiles_to_others()
 
-    def _read_cold(self) -> None:
+    def _read_cold(self, ahead: Ahead | None = None) -> None:
         """Read all of it anew, aside: other threads look at the state meanwhile, and a failure must not halve it."""
         anew: JournalReader[S] = self._aside(keep=self._kept is not None)
         with _collector.at_rest():
-            anew._fold_cold()
+            anew._fold_cold(ahead)
             if anew._fold.doubted:  # a cache may have had them from before the damage, and has dropped them by now
                 anew._fold_cold()
         self._cold = True
@@ -214,13 +227,19 @@ class JournalReader(Generic[S]):
         anew._kept = [] if keep else None
         return anew
 
-    def _fold_cold(self) -> None:
-        known = set(tiles.plan(self.store, self.prefix))
+    def _fold_cold(self, ahead: Ahead | None = None) -> None:
+        first = range(1, 1 + _FIRST_WINDOW)
+        entries = beside(self.store, partial(self.store.get_many, [*map(self._key, first)])) if ahead is None else None
+        known = set(ahead() if ahead else tiles.plan(self.store, self.prefix))
         while True:
             plan = tiles.cover(self.prefix, known)
             window = range(plan.covered + 1, plan.covered + 1 + _FIRST_WINDOW)
             last = [self._key(plan.covered)] if plan.covered else []
-            found = self.store.get_many([*plan.keys(), *last, *map(self._key, window)])
+            if entries and not plan.covered:
+                found = entries()
+            else:
+                found = self.store.get_many([*plan.keys(), *last, *map(self._key, window)])
+            entries = None
             self._fold, self._untiled = self._start(), []
             self._kept = None if self._kept is None else []
             if not self._take_parts(plan, found):
