@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,16 @@ import pytest
 import modelkeep as mk
 from modelkeep import demo
 from modelkeep.cli import Page
+from servers.sites import Site
 
 FOLDER = "modelkeep-demo"
 
 
-def run_demo(folder: Path) -> str:
+def run_demo(folder: Path, *arguments: str) -> str:
     environment = {**os.environ, "MODELKEEP_ACTOR": "ada@example.org", "PYTHONWARNINGS": "error"}
     environment.pop("MODELKEEP_REGISTRY", None)
     done = subprocess.run(
-        [sys.executable, "-m", "modelkeep", "demo"],
+        [sys.executable, "-m", "modelkeep", "demo", *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -152,3 +154,35 @@ def test_it_fails_if_the_second_process_does(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(demo, "SECOND_PROCESS", "raise SystemExit(3)")
     with pytest.raises(mk.ModelkeepError, match="ended with status 3"):
         demo.run(str(tmp_path / "registry"), Page())
+
+
+def settings_of(site: Site) -> dict[str, str]:
+    """How the environment tells every process where the server is: nothing of it stands in a URL."""
+    if site.server.protocol == "s3":
+        return {
+            "AWS_ENDPOINT_URL": site.server.endpoint,
+            "AWS_ACCESS_KEY_ID": site.server.options["key"],
+            "AWS_SECRET_ACCESS_KEY": site.server.options["secret"],
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    return {
+        "FSSPEC_GS_ENDPOINT_URL": site.server.endpoint,
+        "FSSPEC_GS_TOKEN": "anon",
+        "FSSPEC_GS_PROJECT": "p",
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+    }
+
+
+@pytest.mark.parametrize("name", ["moto", "seaweedfs", "gcs"])
+def test_it_runs_in_a_bucket_as_in_a_folder(
+    request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site: Site = request.getfixturevalue(f"{name}_site")
+    for variable, value in settings_of(site).items():
+        monkeypatch.setenv(variable, value)
+    url = site.url(f"demo-{uuid.uuid4().hex}")
+    assert "equal those of this one bit for bit" in run_demo(tmp_path, "--registry", url)
+    assert list(tmp_path.iterdir()) == []
+    registry = mk.Registry(url, storage_options=site.server.options)
+    assert [model.name for model in registry.models()] == ["digits", "tumour"]
+    assert registry.storage.verify().ok
