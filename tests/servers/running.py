@@ -128,7 +128,7 @@ def moto() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def seaweedfs(volumes: int = 20) -> Iterator[Server]:
+def seaweedfs(volumes: int = 300) -> Iterator[Server]:
     """S3 as SeaweedFS has it: on disk, with signatures checked, and conditions that hold with errors of their own.
 
     It holds *volumes* times 64 MiB; each bucket takes some volumes of its own.
