@@ -146,7 +146,8 @@ class RemoteStore:
                 except ModelkeepError:
                     raise
                 except Exception as error:
-                    raise StoreError(f"{self.url} cannot be opened: {type(error).__name__}: {error}") from error
+                    name = type(error).__name__  # what it says may hold what storage_options hold
+                    raise StoreError(f"{self.url} cannot be opened: {name}; check the storage_options") from error
                 self._gate = asyncio.Semaphore(UNDER_WAY)
             return self._bucket
 
