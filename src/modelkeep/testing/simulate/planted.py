@@ -165,21 +165,21 @@ def _settle_by_looking(self: Any, number: int, tx: str) -> bool:
         return False  # "not there" is read as "never"
 
 
-def _tile_miss_is_head(self: Any) -> None:
+def _tile_miss_is_head(self: Any, ahead: Any = None) -> None:
     from modelkeep import tiles
 
     self._fold, self._untiled = self._start(), []
     plan = tiles.cover(self.prefix, tiles.plan(self.store, self.prefix))
     if not plan.covered:
-        _read_cold(self)
+        _read_cold(self, ahead)
         return
     self._take_parts(plan, self.store.get_many(plan.keys()))
     self._cold = False
 
 
-def _never_reads_again(self: Any) -> None:
+def _never_reads_again(self: Any, ahead: Any = None) -> None:
     if self._cold:
-        _refresh(self)
+        _refresh(self, ahead)
 
 
 def _stale_refusal(self: Any, decide: Any, *, tx: str, sisters: Any = None) -> Any:
