@@ -23,7 +23,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     2: ("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
     1: (
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
-        *("manifest", "packs", "sink", "zstd"),
+        *("chunking", "manifest", "packs", "sink", "zstd"),
         *("stores", "serializers", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice"),
     ),

@@ -26,6 +26,7 @@ from typing import BinaryIO
 import attrs
 
 from modelkeep import zstd
+from modelkeep.chunking import cut
 from modelkeep.digest import Buffer, join_digests, raw_digest
 from modelkeep.errors import IntegrityError, InvalidValueError
 from modelkeep.layout import pack_key
@@ -57,20 +58,7 @@ class Source:
 
     def pieces(self) -> Iterator[memoryview]:
         """Its bytes cut every 8 MiB; without copying where a cut falls within one buffer."""
-        held: list[memoryview] = []
-        room = PIECE
-        for buffer in self.buffers():
-            view = memoryview(buffer)
-            view = view.cast("B") if view.nbytes else memoryview(b"")  # a view of shape (0, 3) cannot be cast
-            while view.nbytes:
-                held.append(view[:room])
-                room -= held[-1].nbytes
-                view = view[held[-1].nbytes :]
-                if room == 0:
-                    yield _joined(held)
-                    held, room = [], PIECE
-        if held:
-            yield _joined(held)
+        return map(_joined, cut(self.buffers(), PIECE))
 
 
 def _joined(parts: list[memoryview]) -> memoryview:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from fsspec.asyn import sync
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from modelkeep.chunking import cut
 from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError, MissingObjectError, ModelkeepError, OutcomeUnknownError, StoreError
 from modelkeep.forks import renew_after_fork
@@ -338,29 +339,12 @@ async def _all(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 def _parts(source: Iterable[Buffer]) -> Iterator[tuple[bytes, bool]]:
     """The bytes of *source*, cut every 8 MiB, each part with whether it is the last."""
     held: bytes | None = None
-    for part in _cut(source):
+    for part in map(b"".join, cut(source, PART)):
         if held is not None:
             yield held, False
         held = part
     if held is not None:
         yield held, True
-
-
-def _cut(source: Iterable[Buffer]) -> Iterator[bytes]:
-    held: list[memoryview] = []
-    room = PART
-    for buffer in source:
-        view = memoryview(buffer)
-        view = view.cast("B") if view.nbytes else memoryview(b"")  # a view of shape (0, 3) cannot be cast
-        while view.nbytes:
-            held.append(view[:room])
-            room -= held[-1].nbytes
-            view = view[held[-1].nbytes :]
-            if room == 0:
-                yield b"".join(held)
-                held, room = [], PART
-    if held:
-        yield b"".join(held)
 
 
 def _part_requests(
