@@ -17,6 +17,7 @@ import attrs
 from modelkeep.errors import InvalidValueError
 from modelkeep.stores.port import StoredObject
 
+_OURS = ("asynchronous", "loop", "skip_instance_cache", "use_listings_cache")  # what the store itself decides
 _CHUNK = 1 << 20  # bytes taken over at once
 _SECRET = 8  # characters; what is shorter is no secret, and would blank half a sentence
 _NO_SECRETS = ("url", "region_name", "profile", "project")  # options that an error may name
@@ -31,6 +32,28 @@ class Kind(enum.Enum):
     REFUSED = "nothing was done, and nothing would be if it were asked again"
     NOT_DONE = "nothing was done; asked again, it may be"
     UNKNOWN = "no sound answer came: it may have been done"
+
+
+_KINDS = {
+    401: Kind.DENIED,
+    403: Kind.DENIED,
+    404: Kind.MISSING,
+    408: Kind.UNKNOWN,
+    409: Kind.NOT_DONE,  # a conflicting request is under way; AWS says: try again
+    412: Kind.EXISTS,
+    429: Kind.NOT_DONE,
+}
+_SERVER = 500  # from here on a status tells of the server's trouble, not of the request's
+
+
+def kind_of(status: int) -> Kind:
+    """What an HTTP status leaves behind, where the server says nothing more.
+
+    Example:
+        >>> kind_of(412), kind_of(400), kind_of(503)
+        (<Kind.EXISTS: ...>, <Kind.REFUSED: ...>, <Kind.UNKNOWN: ...>)
+    """
+    return _KINDS.get(status) or (Kind.UNKNOWN if status >= _SERVER else Kind.REFUSED)
 
 
 @attrs.frozen
@@ -179,6 +202,16 @@ class Place:
         if not parts.netloc or "//" in prefix or {".", ".."} & set(prefix.split("/")):
             raise InvalidValueError(f"{url!r} names no bucket and prefix; write {scheme}://bucket/prefix", url=url)
         return cls(scheme, parts.netloc, f"{prefix}/" if prefix else "")
+
+
+def without_ours(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a caller may choose of a client; the rest the store itself decides.
+
+    Example:
+        >>> without_ours({"anon": True, "loop": None})
+        {'anon': True}
+    """
+    return {name: value for name, value in (options or {}).items() if name not in _OURS}
 
 
 async def received(read: Callable[[int], Awaitable[bytes]], target: memoryview) -> int:

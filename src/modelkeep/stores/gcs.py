@@ -21,27 +21,27 @@ from gcsfs.core import GCSFileSystem
 from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
 
 from modelkeep.errors import StoreError
-from modelkeep.stores.bucket import Kind, Page, Place, Trouble, TroubleError, Upload, copied, hidden, received
+from modelkeep.stores.bucket import (
+    Kind,
+    Page,
+    Place,
+    Trouble,
+    TroubleError,
+    Upload,
+    copied,
+    hidden,
+    kind_of,
+    received,
+    without_ours,
+)
 from modelkeep.stores.port import StoredObject
 from modelkeep.stores.remote import RemoteStore
 from modelkeep.stores.retries import Retries
 
-_OURS = ("asynchronous", "loop", "skip_instance_cache", "use_listings_cache")  # what the store itself decides
 _KIND = "application/octet-stream"
 _BOUNDARY = "modelkeep-5f9c7f2e"
 _GO_ON = 308  # what Google answers while bytes of an upload are missing
 _CANCELLED = 499  # what Google answers when an upload was thrown away
-
-_KINDS = {
-    400: Kind.REFUSED,
-    401: Kind.DENIED,
-    403: Kind.DENIED,
-    404: Kind.MISSING,
-    408: Kind.UNKNOWN,
-    409: Kind.NOT_DONE,
-    412: Kind.EXISTS,
-    429: Kind.NOT_DONE,
-}
 
 
 class GcsStore(RemoteStore):
@@ -59,7 +59,7 @@ class GcsStore(RemoteStore):
     def __init__(self, url: str, options: Mapping[str, Any] | None = None, *, retries: Retries | None = None) -> None:
         place = Place.parse(url)
         chosen = retries or Retries()
-        own = {name: value for name, value in (options or {}).items() if name not in _OURS}
+        own = without_ours(options)
         super().__init__(place, lambda: GcsBucket(place.bucket, own, chosen), chosen)
 
 
@@ -297,11 +297,9 @@ def _reached(answer: Answer, end: int) -> int:
 
 def _trouble(answer: Answer, *, of_bucket: bool) -> Trouble:
     said = _message(answer)
-    kind = _KINDS.get(answer.status)
+    kind = kind_of(answer.status)
     if kind is Kind.DENIED and b"ateLimitExceeded" in answer.body:  # too many requests, says Google: wait and ask again
         kind = Kind.NOT_DONE
-    if kind is None:
-        kind = Kind.UNKNOWN if answer.status >= 500 else Kind.REFUSED  # noqa: PLR2004
     if kind is Kind.MISSING and (of_bucket or "bucket does not exist" in said):
         return Trouble(Kind.REFUSED, f"{said}; create the bucket, or mend the URL")
     if kind is Kind.DENIED:

@@ -19,13 +19,24 @@ from botocore.config import Config
 from s3fs import S3FileSystem
 
 from modelkeep.errors import StoreError
-from modelkeep.stores.bucket import Kind, Page, Place, Trouble, TroubleError, Upload, copied, hidden, received
+from modelkeep.stores.bucket import (
+    Kind,
+    Page,
+    Place,
+    Trouble,
+    TroubleError,
+    Upload,
+    copied,
+    hidden,
+    kind_of,
+    received,
+    without_ours,
+)
 from modelkeep.stores.port import StoredObject
 from modelkeep.stores.remote import UNDER_WAY, RemoteStore
 from modelkeep.stores.retries import Retries
 
 _NO_STORE = "no-store"  # a cached "not found" would hide an entry that is there
-_OURS = ("asynchronous", "loop", "skip_instance_cache", "use_listings_cache")  # what the store itself decides
 _LISTS_IN_ORDER = ("AmazonS3", "MinIO", "cloudflare")  # SeaweedFS lists d/a/b before d/a-b
 _PARTS_UNDER_WAY = 4
 
@@ -44,15 +55,6 @@ _KINDS = {
     "XAmzContentChecksumMismatch": Kind.NOT_DONE,
     "RequestTimeout": Kind.UNKNOWN,
     "NotImplemented": Kind.REFUSED,
-}
-_KINDS_BY_STATUS = {
-    401: Kind.DENIED,
-    403: Kind.DENIED,
-    404: Kind.MISSING,
-    408: Kind.UNKNOWN,
-    409: Kind.NOT_DONE,  # a conflicting request is under way; AWS says: try again
-    412: Kind.EXISTS,
-    429: Kind.NOT_DONE,
 }
 _REMEDIES = {
     "NoSuchBucket": "there is no such bucket; create it, or mend the URL",
@@ -97,7 +99,7 @@ class S3Store(RemoteStore):
     def __init__(self, url: str, options: Mapping[str, Any] | None = None, *, retries: Retries | None = None) -> None:
         place = Place.parse(url)
         chosen = retries or Retries()
-        own = {name: value for name, value in (options or {}).items() if name not in _OURS}
+        own = without_ours(options)
         super().__init__(place, lambda: S3Bucket(place.bucket, own, chosen), chosen)
 
 
@@ -165,9 +167,7 @@ class S3Bucket:
         """See `Bucket.sort`."""
         status, code, message = _response(error)
         if status:
-            kind = _KINDS.get(code) or _KINDS_BY_STATUS.get(status)
-            if kind is None:
-                kind = Kind.UNKNOWN if status >= 500 else Kind.REFUSED  # noqa: PLR2004
+            kind = _KINDS.get(code) or kind_of(status)
             said = _REMEDIES.get(code) or f"{message or code} (status {status})"
             return Trouble(kind, hidden(said, self._options))
         kind = _kind_without_response(error)
