@@ -28,8 +28,8 @@ from modelkeep.stores.port import Store
 from modelkeep.system import System, format_time
 
 FORMAT = 1
-_WARN = timedelta(minutes=5)
-_REFUSE = timedelta(days=1)
+WARN_APART = timedelta(minutes=5)
+REFUSE_APART = timedelta(days=1)
 
 
 @attrs.define(eq=False)
@@ -132,13 +132,13 @@ class Home:
                 f"this machine's clock says {format_time(here)} and the store's {format_time(written.modified)}; "
                 "set the clock"
             )
-            if apart > _REFUSE:
+            if apart > REFUSE_APART:
                 self._clock_fault = message
                 if not committed:
                     self._clock_checked = False
                     self._clock_fault = None
                     raise ClockError(message, here=format_time(here), store=format_time(written.modified))
-            if apart > _WARN:
+            if apart > WARN_APART:
                 with suppress(Warning):  # where warnings are errors, this one must not undo a save
                     warnings.warn(message, stacklevel=2)
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 
 from modelkeep._about import __version__
-from modelkeep._home import Home
+from modelkeep._home import REFUSE_APART, WARN_APART, Home
 from modelkeep._visit import REPEATS, NotTriedError, Visit, optional
 from modelkeep.diagnosis import Check, Diagnosis
 from modelkeep.errors import AccessError, FormatError, MissingObjectError, ObjectExistsError, StoreError
@@ -24,7 +24,6 @@ from modelkeep.stores.port import Store
 RACERS = 16
 RACED_KEYS = 50
 _SLOW = 1.0  # seconds; a cold open takes three rounds
-_WARN, _REFUSE = timedelta(minutes=5), timedelta(days=1)  # as a registry does when it writes
 _CLIENTS = ("fsspec", "s3fs", "aiobotocore", "botocore", "gcsfs")
 _PACK = bytes(range(256)) * 256
 _SET_CLOCK = "set the clock of this machine, or of the machine that stores"
@@ -172,9 +171,9 @@ def _clock(visit: Visit) -> Check:
     apart = max(before - shown[0].modified, shown[0].modified - after)
     way = "behind" if shown[0].modified < before else "ahead of"
     said = f"the store's clock is {_spelled(apart)} {way} this machine's"
-    if apart > _REFUSE:
+    if apart > REFUSE_APART:
         return _fault(f"{said}; above a day nothing is written", _SET_CLOCK)
-    if apart > _WARN:
+    if apart > WARN_APART:
         return _note(f"{said}; histories will tell odd times", _SET_CLOCK)
     return _sound(said if apart > timedelta(seconds=2) else "the store's clock agrees with this machine's")
 
