@@ -17,7 +17,6 @@ from modelkeep.digest import Buffer
 from modelkeep.errors import (
     AccessError,
     InvalidValueError,
-    MissingObjectError,
     ModelkeepError,
     OutcomeUnknownError,
     StoreError,
@@ -31,7 +30,6 @@ from modelkeep.stores.memory import (
     check_value,
     copied_into,
     missing_object,
-    object_exists,
 )
 from modelkeep.stores.port import StoredObject
 
@@ -48,8 +46,8 @@ _UNKNOWN = datetime.fromtimestamp(0, UTC)
 class FsspecStore:
     """Objects wherever fsspec reaches: Azure, SFTP, HTTP, WebDAV and more.
 
-    fsspec promises no create-if-absent, so `create` looks and then writes: of two writers at once both may win.
-    `open_store` hands it out for reading, and for writing with ``single_writer=True`` only.
+    fsspec promises no create-if-absent, so `create` overwrites. `open_store` hands it out for reading, and for writing
+    with ``single_writer=True`` only, behind a `SingleWriter` that looks first.
 
     Args:
         url: what fsspec understands.
@@ -79,12 +77,8 @@ class FsspecStore:
         return f"FsspecStore({self.url!r})"
 
     def create(self, key: str, value: bytes) -> None:
-        """See the class: sound only while nobody else writes."""
+        """Write *value*, whatever is there: `SingleWriter` has looked."""
         check_value(key, value)
-        path = self._path(key)
-        with suppress(MissingObjectError):
-            self._said(key, lambda: self._fs.info(path))  # exists() says no of whatever fails
-            raise object_exists(self.url, key)
         self.put_pack(key, [value])
 
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:

@@ -6,9 +6,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from modelkeep.digest import Buffer
-from modelkeep.errors import AccessError
+from modelkeep.errors import AccessError, MissingObjectError
 from modelkeep.forks import renew_after_fork
 from modelkeep.stores.memory import copied_into, object_exists
 from modelkeep.stores.port import Store, StoredObject
@@ -133,7 +134,8 @@ class SingleWriter(Wrapper):
     def create(self, key: str, value: bytes) -> None:
         """See `Store.create`. Two requests."""
         with self._lock:  # of this process's threads one wins
-            if any(item.key == key for item in self.within.list(key)):
+            with suppress(MissingObjectError):
+                self.within.get(key)
                 raise object_exists(self.url, key)
             self.within.create(key, value)
 
