@@ -19,11 +19,12 @@ SOURCE = Path(modelkeep.__file__).parent
 FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
     4: ("integrations", "testing", "cli", "demo", "__main__"),
-    3: ("registry", "model", "modelversion", "storage", "listing", "doctor"),
+    3: ("registry", "model", "modelversion", "tensors", "storage", "listing", "doctor"),
     2: ("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
     1: (
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
-        *("chunking", "manifest", "packs", "sink", "zstd"),
+        *("chunking", "splitters", "sources", "pieces", "atrest", "manifest", "packs", "packwriter", "packfiles"),
+        *("sink", "zstd"),
         *("stores", "serializers", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice"),
     ),

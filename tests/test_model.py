@@ -27,7 +27,10 @@ from modelkeep.errors import (
 from modelkeep.folds import versions
 from modelkeep.layout import pack_key
 from modelkeep.model import Event
-from modelkeep.packs import PackFiles, Source, read_manifest, write_packs
+from modelkeep.packfiles import PackFiles
+from modelkeep.packs import read_manifest
+from modelkeep.packwriter import write_packs
+from modelkeep.sources import memory_source
 from modelkeep.registry import Registry
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.wrappers import Wrapper
@@ -522,7 +525,7 @@ class Moving(Wrapper):
             known = line.versions.state.lines[1]
             manifest, _ = read_manifest(self.within, "churn", known.at)
             files = PackFiles(self.within, "churn", manifest)
-            sources = [Source(path, True, lambda path=path: iter([files.read(path)])) for path in files.names()]  # type: ignore[misc]
+            sources = [memory_source(path, [files.read(path)]) for path in files.names()]
             ids = (f"{'a' * 32}-{n}" for n in range(1, 99))
             written = write_packs(self.within, "churn", ids, sources, manifest.record)
             move = versions.Move(1, known.at, written.place, written.manifest.packs)

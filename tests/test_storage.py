@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 
-from modelkeep import Registry, _publish, packs, zstd
+from modelkeep import Registry, _publish, packwriter, zstd
 from modelkeep.errors import FormatError, StoreError
 from modelkeep.folds import releases
 from modelkeep.folds.versions import Create
@@ -162,11 +162,10 @@ def test_a_marker_that_was_harmed_since_this_process_read_it_is_named(harm: str)
 
 
 def _in_three_packs(monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryStore, Registry, list[str]]:
-    monkeypatch.setattr(packs, "MAX_PACK", 1000)
-    monkeypatch.setattr(packs, "PIECE", 900)
+    monkeypatch.setattr(packwriter, "MAX_PACK", 1_000_000)
     store = MemoryStore()
     registry = Registry(store)
-    registry.save({f"w{n}": np.full(100, n) for n in range(3)}, "churn")
+    registry.save({f"w{n}": np.full(100_000, n) for n in range(3)}, "churn")
     return store, registry, [item.key for item in store.list("models/churn/data/")]
 
 

@@ -852,9 +852,9 @@ def test_a_tile_is_not_made_of_an_entry_that_was_sealed() -> None:
 
 
 def test_a_model_of_many_packs_and_empty_files_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modelkeep import packs
+    from modelkeep import packwriter
 
-    monkeypatch.setattr(packs, "MAX_PACK", 4096)
+    monkeypatch.setattr(packwriter, "MAX_PACK", 4096)
     folder = tmp_path / "folder"
     folder.mkdir()
     for n in range(5):

@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 import attrs
 
 from modelkeep._home import Home
+from modelkeep.atrest import Recent
 from modelkeep.birth import Birth
 from modelkeep.digest import digest
 from modelkeep.entry import Entry, Head
@@ -66,6 +67,7 @@ class Line:
         releases: what is in use.
         notes: what people say.
         birth: where it was born, if it was pushed here.
+        recent: the manifests of versions that this process saved or loaded last.
     """
 
     home: Home
@@ -74,6 +76,7 @@ class Line:
     releases: Journal[used.Releases] = attrs.field(repr=False)
     notes: Journal[said.Notes] = attrs.field(repr=False)
     birth: Birth = attrs.field(repr=False)
+    recent: Recent = attrs.field(factory=Recent, repr=False)
 
     @classmethod
     def open(cls, home: Home, name: str, registry: str, *, cached: bool = True) -> Line:

@@ -9,9 +9,12 @@ import attrs
 import orjson
 
 from modelkeep._line import Line
+from modelkeep.atrest import NOTHING, AtRest
 from modelkeep.errors import (
     ClosedError,
     ConflictError,
+    IntegrityError,
+    MissingObjectError,
     ModelkeepError,
     StoreError,
     TakenError,
@@ -20,14 +23,17 @@ from modelkeep.errors import (
 from modelkeep.folds import versions
 from modelkeep.folds.rules import Op
 from modelkeep.layout import pack_key
-from modelkeep.manifest import encode_record, parse_record
-from modelkeep.packs import Source, Written, content_of, read_manifest, write_packs
+from modelkeep.manifest import Manifest, encode_record, parse_record
+from modelkeep.packs import read_manifest
+from modelkeep.packwriter import Written, content_of, write_packs
+from modelkeep.sources import Source
 from modelkeep.values import Json, mapping_to_json, metrics_to_json
 from modelkeep.version import Record, identity_digest
 
 _Facts = tuple[dict[str, Json], dict[str, Json]]  # parameters and metrics
 
 _MAX_FACTS = 16 * 1024  # bytes of params and metrics in an entry; beyond, they lie in the manifest alone
+_LOOK_FROM = 64 * 1024  # bytes; smaller models do not pay for a look at what the last version holds
 
 
 @attrs.frozen(kw_only=True)
@@ -81,28 +87,53 @@ def _check_early(line: Line, draft: Draft) -> None:
 
 
 def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: bytes, ids: Iterator[str]) -> int:
+    store = line.home.store
     while True:
-        written = write_packs(line.home.store, line.name, ids, draft.sources, record)  # 1 invisible until named
-        packs = written.manifest.packs
+        at_rest = _at_rest(line, draft)
+        written = write_packs(  # 1 invisible until named
+            store, line.name, ids, draft.sources, record, at_rest=at_rest
+        )
         try:
-            line.home.check_clock(pack_key(line.name, packs[-1]), committed=False)
+            line.home.check_clock(pack_key(line.name, written.own[-1]), committed=False)
             if not line.versions.head:
                 _check_early(line, draft)
                 line.announce()  # as late as can be: a save that was refused should not list a model
             operations = _Operations.of(line.name, draft, written, registry)  # 2 pure
             entry = line.append("versions", operations, tx=transaction)  # 3 the only moment that matters
-        except _CondemnedError:
-            continue  # a collector took the packs for left over: again, under new names
         except ModelkeepError as error:
             if not isinstance(error, UnsettledError):  # else the entry may stand, and need them
-                with suppress(StoreError):
-                    line.home.store.delete([pack_key(line.name, pack) for pack in packs])
+                with suppress(StoreError):  # its own alone: what it shares belongs to others
+                    store.delete([pack_key(line.name, pack) for pack in written.own])
+            if isinstance(error, _CondemnedError):
+                continue  # a collector took packs for left over, or emptied shared ones: again, under new names
             raise
+        line.recent.remember(written.place, written.manifest)
         return int(entry.ops[-1]["number"])
 
 
+def _at_rest(line: Line, draft: Draft) -> AtRest:
+    """What the last version, the parents in this model and versions seen lately have; by the state as far as read."""
+    state = line.versions.state
+    parents = [p.number for p in draft.record.parents if p.name == line.name]
+    lines = [known for n in dict.fromkeys((state.highest, *parents)) if (known := state.lines.get(n)) is not None]
+    look = sum(source.size for source in draft.sources) >= _LOOK_FROM
+    found = [line.recent.get(known.at) or (_manifest(line, known) if look else None) for known in lines]
+    manifests = [*filter(None, found), *line.recent.all()]
+    return AtRest.of(manifests, most=versions.MAX_SHARED, without=state.condemned) if manifests else NOTHING
+
+
+def _manifest(line: Line, known: versions.Line) -> Manifest | None:
+    """A manifest that may save bytes; none if it cannot be had, which is no reason to refuse a save."""
+    with suppress(StoreError, MissingObjectError, IntegrityError):
+        manifest, _ = read_manifest(line.home.store, line.name, known.at)
+        if identity_digest(manifest.content(), manifest.record, known.made.number) == known.made.identity:
+            line.recent.remember(known.at, manifest)
+            return manifest
+    return None
+
+
 class _CondemnedError(ConflictError):
-    """The packs of this save were condemned before it was committed."""
+    """Packs that this save wrote or shares were condemned before it was committed."""
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import attrs
 
@@ -15,6 +15,7 @@ from modelkeep._trust import admit
 from modelkeep.errors import (
     IntegrityError,
     InvalidRefError,
+    InvalidValueError,
     MissingObjectError,
     SerializerError,
     UnknownAliasError,
@@ -23,11 +24,14 @@ from modelkeep.errors import (
 )
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, parse_record
-from modelkeep.packs import PackFiles, check_free, make_folder, missing_pack, read_manifest
+from modelkeep.packfiles import PackFiles, check_free, make_folder
+from modelkeep.packs import PAGED, missing_pack, read_manifest
 from modelkeep.ref import Alias, Caret, Digest, Label, ModelRef
+from modelkeep.splitters import extents
 from modelkeep.version import Place, Record, identity_digest
 
 T = TypeVar("T")
+Verify = Literal["now", "lazy"]  # when the bytes of a load are checked
 
 
 @attrs.frozen
@@ -170,8 +174,10 @@ def _by_digest(line: Line, prefix: str) -> int:
 # -- the files ---------------------------------------------------------------------------------------------------
 
 
-def open_files(line: Line, found: Found) -> tuple[PackFiles, Record]:
+def open_files(line: Line, found: Found, *, lazy: bool = False) -> tuple[PackFiles, Record]:
     """The files and the record of a version. One request for a small version.
+
+    *lazy* leaves what is mapped unchecked.
 
     A pack that is missing means "look again": the version may have been moved or purged since.
 
@@ -190,7 +196,20 @@ def open_files(line: Line, found: Found) -> tuple[PackFiles, Record]:
             record = parse_record(manifest.record)
         except ManifestError as error:
             raise IntegrityError(f"{line.name}:{found.number}: {error}; upgrade modelkeep") from None
-        return PackFiles(line.home.store, line.name, manifest, last), record
+        line.recent.remember(found.at, manifest)
+        return PackFiles(line.home.store, line.name, manifest, last, line.home.packs_kept(), lazy), record
+
+
+def is_mapped(files: PackFiles) -> bool:
+    """Whether loading maps all tensors of 64 KiB and more, and there are any."""
+    large = {path: _tensors(files, path) for path in files.names()}
+    return any(large.values()) and all(files.maps(path, spans) for path, spans in large.items())
+
+
+def _tensors(files: PackFiles, path: str) -> list[tuple[int, int]]:
+    with files.open(path) as stream:
+        found = extents(stream, files.size(path))
+    return [(extent.start, extent.stop) for extent in found if extent.tensor and extent.stop - extent.start >= PAGED]
 
 
 def look_again(line: Line, found: Found, error: MissingObjectError) -> Found:
@@ -218,7 +237,9 @@ def _check_identity(line: Line, manifest: Manifest, found: Found) -> None:
         )
 
 
-def load(line: Line, found: Found, *, into: object, trust: bool, serializer: str | None = None) -> object:
+def load(
+    line: Line, found: Found, *, into: object, trust: bool, verify: Verify = "now", serializer: str | None = None
+) -> object:
     """Give back the object of a version; see `Registry.load`."""
     from modelkeep.serializers.discovery import by_name
 
@@ -236,9 +257,11 @@ def load(line: Line, found: Found, *, into: object, trust: bool, serializer: str
         admit(form, f"{line.name}:{found.number}", trust=trust)
         return chosen.load(files, form, into)
 
+    if verify not in ("now", "lazy"):
+        raise InvalidValueError(f"verify={verify!r} is neither 'now' nor 'lazy'", key="verify")
     if isinstance(into, (str, os.PathLike)):
         return _extract(line, found, Path(into))
-    return _with_files(line, found, opened)
+    return with_files(line, found, opened, lazy=verify == "lazy")
 
 
 def export(line: Line, found: Found, folder: Path) -> Path:
@@ -250,14 +273,14 @@ def export(line: Line, found: Found, folder: Path) -> Path:
         by_name(record.serializer).export(files, folder)
         return folder
 
-    return _with_files(line, found, written)
+    return with_files(line, found, written)
 
 
-def _with_files(line: Line, found: Found, use: Callable[[PackFiles, Record], T]) -> T:
+def with_files(line: Line, found: Found, use: Callable[[PackFiles, Record], T], *, lazy: bool = False) -> T:
     """Open a version and *use* it, again from the start where it was moved meanwhile."""
     while True:
         try:
-            return use(*open_files(line, found))
+            return use(*open_files(line, found, lazy=lazy))
         except MissingObjectError as error:
             found = look_again(line, found, error)
 
@@ -276,4 +299,4 @@ def _extract(line: Line, found: Found, folder: Path) -> Path:
         files.extract(folder)
         return folder
 
-    return _with_files(line, found, written)
+    return with_files(line, found, written)

@@ -9,8 +9,7 @@ from blake3 import blake3
 Buffer = bytes | bytearray | memoryview
 
 _THREADS_FROM = 1 << 20  # bytes; below, starting threads costs more than hashing
-
-_EMPTY = blake3().digest()
+_DIGITS = 64  # hexadecimal, of a digest
 
 
 def digest(data: Buffer) -> str:
@@ -23,14 +22,27 @@ def digest(data: Buffer) -> str:
     return raw_digest(data).hex()
 
 
-def raw_digest(data: Buffer) -> bytes:
-    """Digest *data* and return the 32 bytes themselves."""
-    view = memoryview(data)
-    if not view.nbytes:  # a view of shape (0, 3) cannot be cast
-        return _EMPTY
-    view = view.cast("B")
-    hasher = blake3(max_threads=blake3.AUTO) if view.nbytes >= _THREADS_FROM else blake3()
+def raw_digest(data: Buffer, *, alone: bool = True) -> bytes:
+    """Digest *data* and return the 32 bytes themselves.
+
+    Args:
+        data: bytes-like.
+        alone: False where other threads digest at the same time, and one core is all that there is.
+    """
+    view = flat(data)
+    hasher = blake3(max_threads=blake3.AUTO) if alone and view.nbytes >= _THREADS_FROM else blake3()
     return hasher.update(view).digest()
+
+
+def flat(data: Buffer) -> memoryview:
+    """The bytes of *data*, which may have any shape, in one row; not copied.
+
+    Example:
+        >>> flat(memoryview(bytes(6)).cast("H", (3, 1))).nbytes
+        6
+    """
+    view = memoryview(data)
+    return view.cast("B") if view.nbytes else memoryview(b"")  # a view of shape (0, 3) cannot be cast
 
 
 def digest_of(*parts: str) -> str:
@@ -53,4 +65,4 @@ def join_digests(rows: Iterable[tuple[bytes, int]]) -> str:
 
 def is_digest(value: object) -> bool:
     """Whether *value* is the text of a digest."""
-    return isinstance(value, str) and len(value) == 2 * len(_EMPTY) and not value.strip("0123456789abcdef")
+    return isinstance(value, str) and len(value) == _DIGITS and not value.strip("0123456789abcdef")

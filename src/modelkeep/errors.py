@@ -8,6 +8,7 @@ ModelkeepError
 │   └── InvalidValueError              a parameter, metric, tag or option
 ├── NotFoundError (LookupError)        ask for something that exists
 │   ├── UnknownModelError · UnknownVersionError · UnknownAliasError · UnknownLabelError
+│   ├── UnknownTensorError (KeyError)  the version has no tensor of this name
 │   ├── DeletedError                   it existed; restore it, or take another
 │   └── MissingObjectError             the store has no object under this key
 ├── ConflictError                      look again, then decide anew
@@ -117,6 +118,15 @@ class UnknownLabelError(NotFoundError):
     """No version bears this label, or none lies in the range."""
 
     kind = "unknown-label"
+
+
+class UnknownTensorError(NotFoundError, KeyError):
+    """The version has no tensor of this name."""
+
+    kind = "unknown-tensor"
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put quotes around it
 
 
 class DeletedError(NotFoundError):

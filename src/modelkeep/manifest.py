@@ -26,7 +26,16 @@ from modelkeep import zstd
 from modelkeep.digest import Buffer, join_digests, raw_digest
 from modelkeep.errors import InvalidError
 from modelkeep.values import from_json, mapping_to_json, metrics_to_json
-from modelkeep.version import FileFacts, Record, check_paths, content_digest, is_count, is_pack
+from modelkeep.version import (
+    FileFacts,
+    Record,
+    StoredFile,
+    check_paths,
+    content_digest,
+    is_count,
+    is_pack,
+    transaction_of,
+)
 
 MAGIC = b"MKMANIF1"
 _LENGTHS = struct.Struct("<III")
@@ -83,6 +92,16 @@ class Manifest:
             FileFacts(path, sum(p.length for p in pieces), join_digests((p.digest, p.length) for p in pieces))
             for path, pieces in self.files
         )
+
+    def stored(self) -> tuple[StoredFile, ...]:
+        """The same, and what each takes in storage; what this save wrote lies in packs of its own transaction."""
+        own = [transaction_of(pack) == transaction_of(self.packs[-1]) for pack in self.packs]
+        rows = []
+        for facts, (_, pieces) in zip(self.facts(), self.files, strict=True):
+            places = {(piece.pack, piece.offset): piece.stored for piece in pieces}
+            shared = sum(stored for (pack, _), stored in places.items() if not own[pack])
+            rows.append(StoredFile(facts.path, facts.size, facts.digest, sum(places.values()), shared))
+        return tuple(rows)
 
     def content(self) -> str:
         """The digest of the files."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 from modelkeep import _resolve
 from modelkeep._line import Line, text_digest
@@ -23,11 +23,12 @@ from modelkeep.errors import (
 )
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
-from modelkeep.packs import PackFiles, make_folder
+from modelkeep.packfiles import PackFiles, make_folder
 from modelkeep.ref import Label, check_alias
 from modelkeep.system import parse_time
+from modelkeep.tensors import Tensors
 from modelkeep.values import check_text, from_json, metrics_to_json
-from modelkeep.version import FileFacts, Parent, Record
+from modelkeep.version import Parent, Record, StoredFile
 
 
 class Absent(Enum):
@@ -143,9 +144,25 @@ class ModelVersion:
         return self._opened[1]
 
     @property
-    def files(self) -> tuple[FileFacts, ...]:
-        """Path, size and digest of each file. One request, once."""
-        return self._opened[0].manifest.facts()
+    def files(self) -> tuple[StoredFile, ...]:
+        """Path, size and digest of each file, and what it takes in storage. One request, once."""
+        return self._opened[0].manifest.stored()
+
+    @property
+    def tensors(self) -> Tensors:
+        """The tensors, by name, each read by itself. One request, once, and one for each file with tensors."""
+        from modelkeep.serializers.discovery import by_name
+
+        files, record = self._opened
+        return Tensors(self.ref, by_name(record.serializer).tensors(files))
+
+    @property
+    def mapped(self) -> bool:
+        """Whether `load` maps the tensors (of 64 KiB and more) from the disk, and copies none of them.
+
+        False also where there are none. Reads the headers of the files.
+        """
+        return _resolve.is_mapped(self._opened[0])
 
     @property
     def notes(self) -> str:
@@ -198,9 +215,40 @@ class ModelVersion:
 
     # -- the object ------------------------------------------------------------------------------------------
 
-    def load(self, *, into: object = None, trust: bool = False) -> Any:
+    def load(self, *, into: object = None, trust: bool = False, verify: _resolve.Verify = "now") -> Any:
         """Give back the object that was saved; see `Registry.load`."""
-        return load_found(self._line, self._found(), into=into, trust=trust)
+        return load_found(self._line, self._found(), into=into, trust=trust, verify=verify)
+
+    def open(self, path: str) -> BinaryIO:
+        """A file as a stream that can be sought; what is read is fetched and checked piece by piece.
+
+        Args:
+            path: of the file, as in `files`.
+
+        Raises:
+            InvalidValueError: there is no such file; lists those that there are.
+            IntegrityError: later, when a byte that is read is wrong.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> v = mk.Registry("memory://open").save({"w": np.zeros(3)}, "churn")
+            >>> with v.open("model.safetensors") as file:
+            ...     file.seek(-24, 2), len(file.read())
+            (128, 24)
+        """
+        return self._opened[0].open(path)
+
+    def verify(self) -> int:
+        """Read every byte of this version from the store and check it; also what was loaded with ``verify="lazy"``.
+
+        Returns:
+            The bytes that were read.
+
+        Raises:
+            IntegrityError: a byte is not as it was written; names the object.
+            DeletedError: the version was purged.
+        """
+        return _resolve.with_files(self._line, self._found(), lambda files, _: files.check())
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
         """Write the framework's native files below *folder*, without running anything from them.
@@ -375,9 +423,9 @@ class ModelVersion:
         return row
 
 
-def load_found(line: Line, found: _resolve.Found, *, into: object, trust: bool) -> Any:
+def load_found(line: Line, found: _resolve.Found, *, into: object, trust: bool, verify: _resolve.Verify) -> Any:
     """Load a version and remember where the object came from."""
-    loaded = _resolve.load(line, found, into=into, trust=trust)
+    loaded = _resolve.load(line, found, into=into, trust=trust, verify=verify)
     remember(loaded, Parent(line.name, found.number, found.identity))
     return loaded
 

@@ -21,6 +21,7 @@ from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
+from modelkeep._resolve import Verify
 from modelkeep.cachechoice import chosen
 from modelkeep.errors import AccessError, InvalidNameError, InvalidValueError, NotFoundError
 from modelkeep.forks import renew_after_fork
@@ -249,7 +250,7 @@ class Registry:
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def load(self, ref: Ref, *, into: object = None, trust: bool = False) -> Any:
+    def load(self, ref: Ref, *, into: object = None, trust: bool = False, verify: Verify = "now") -> Any:
         """Give back the object that a reference means. By alias one GET when warm, and the data.
 
         Args:
@@ -257,6 +258,8 @@ class Registry:
                 ``churn#b3f1…``.
             into: an object to fill, such as a `torch.nn.Module` of the same shape; or a folder, which gets the files.
             trust: you trust whoever could write here to run code in this process; pickles need it.
+            verify: ``now`` checks every byte; ``lazy`` leaves unchecked what is mapped from a local disk, until
+                `ModelVersion.verify` is called.
 
         Raises:
             NotFoundError: there is no such model, version, alias or label.
@@ -272,10 +275,10 @@ class Registry:
             {'w': array([1., 1.])}
         """
         if isinstance(ref, ModelVersion):
-            return ref.load(into=into, trust=trust)
+            return ref.load(into=into, trust=trust, verify=verify)
         parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
         line = self._existing(parsed.name)
-        return load_found(line, _resolve.find(line, parsed), into=into, trust=trust)
+        return load_found(line, _resolve.find(line, parsed), into=into, trust=trust, verify=verify)
 
     def get(self, ref: Ref) -> ModelVersion:
         """The version that a reference means: its facts, and what one does with it. Two GETs when warm.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import SerializerError
-from modelkeep.packs import PIECE, Source, file_source
+from modelkeep.sources import OnDisk, Source, file_source, memory_source
 from modelkeep.version import check_path, check_paths
+
+_SPOOL = 8 * 1024 * 1024  # bytes; a longer stream goes to a temporary file
 
 
 class SaveSink:
@@ -19,8 +22,8 @@ class SaveSink:
     Example:
         >>> with SaveSink() as sink:
         ...     sink.put("a.bin", b"12", b"3")
-        ...     [bytes(piece) for source in sink.sources() for piece in source.pieces()]
-        [b'123']
+        ...     [(source.path, source.size) for source in sink.sources()]
+        [('a.bin', 3)]
     """
 
     def __init__(self) -> None:
@@ -40,22 +43,24 @@ class SaveSink:
 
     def put(self, path: str, *buffers: Buffer, opaque: bool = True) -> None:
         """See `Sink.put`."""
-        self._take(Source(path, opaque, lambda: iter(buffers)))
+        self._take(memory_source(path, buffers, opaque=opaque))
 
     @contextmanager
     def stream(self, path: str) -> Iterator[BinaryIO]:
         """See `Sink.stream`."""
         import tempfile
 
-        spool = self._open.enter_context(tempfile.SpooledTemporaryFile(max_size=PIECE))  # noqa: SIM115  the stack does
+        spool = self._open.enter_context(tempfile.SpooledTemporaryFile(max_size=_SPOOL))  # noqa: SIM115  the stack does
         yield cast(BinaryIO, spool)
-
-        def read() -> Iterator[Buffer]:
+        spool.seek(0, io.SEEK_END)
+        size = spool.tell()
+        spool.flush()
+        if size > _SPOOL:
+            content = OnDisk(spool.fileno(), path)
+            self._take(Source(path, size, opaque=True, open=lambda: nullcontext(content)))
+        else:
             spool.seek(0)
-            while part := spool.read(PIECE):
-                yield part
-
-        self._take(Source(path, opaque=True, buffers=read))
+            self._take(memory_source(path, [spool.read()]))
 
     def folder(self) -> Path:
         """See `Sink.folder`."""

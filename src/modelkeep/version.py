@@ -113,6 +113,22 @@ class FileFacts:
     digest: str
 
 
+@attrs.frozen
+class StoredFile(FileFacts):
+    """One file of a version, and what it takes in storage.
+
+    Args:
+        path: its name in the version.
+        size: in bytes; what loading it gives.
+        digest: see `FileFacts`.
+        stored: the bytes of its pieces as they are stored, each piece counted once.
+        shared: those of them that earlier versions had written already.
+    """
+
+    stored: int
+    shared: int
+
+
 def content_digest(files: tuple[FileFacts, ...]) -> str:
     """The digest of files alone: equal bytes under equal paths have equal content."""
     lines = (f"{file.size} {file.digest} {file.path}" for file in sorted(files, key=lambda file: file.path))

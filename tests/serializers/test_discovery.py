@@ -17,7 +17,7 @@ from modelkeep.integrations.tree import serializer as tree
 from modelkeep.serializers.discovery import by_name, for_object, installed
 
 SOURCE = """
-from modelkeep.serializers.port import PlainSerializer
+from modelkeep.serializers.plain import PlainSerializer
 class Own(PlainSerializer):
     name = {name!r}
     def accepts(self, obj): return {accepts}
@@ -178,7 +178,7 @@ def test_choosing_imports_no_framework() -> None:
 def test_a_serializer_cannot_let_itself_in_under_the_tier_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     from modelkeep.registry import Registry
     from modelkeep.serializers import discovery
-    from modelkeep.serializers.port import PlainSerializer
+    from modelkeep.serializers.plain import PlainSerializer
     from modelkeep.stores.memory import MemoryStore
 
     ran: list[str] = []

@@ -16,8 +16,10 @@ from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from modelkeep.errors import InvalidValueError, ModelkeepError, SerializerError
-from modelkeep.serializers.port import Files, PlainSerializer, Sink
-from modelkeep.serializers.safetensors import unpack
+from modelkeep.serializers.arrays import read_npy
+from modelkeep.serializers.plain import PlainSerializer
+from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.safetensors import read
 
 _WAY_OUT = "take the files with load(ref, into=folder) or version.export(folder)"
 _HEAD = 1 << 16  # bytes looked at
@@ -67,9 +69,8 @@ class FileSerializer(PlainSerializer):
         if into is not None:
             raise SerializerError("files cannot be loaded into an object; give a folder, or leave out into=")
         (name,) = files.names()
-        raw = files.read(name)
         try:
-            loaded: object = _LOADERS[form](raw)
+            loaded: object = _LOADERS[form](files, name)
         except ModelkeepError:
             raise
         except Exception as error:  # numpy, zipfile and torch raise what they like at what a stranger wrote
@@ -128,38 +129,41 @@ def _sniff_zip(stream: BinaryIO) -> str | None:
     return "torch" if any(name.endswith("/data.pkl") for name in names) else None
 
 
-def _load_safetensors(raw: bytearray) -> object:
+def _load_safetensors(files: Files, name: str) -> object:
     from modelkeep.integrations.tree import read_flat
 
-    tensors, metadata = unpack(raw)
-    return read_flat(tensors, metadata)
+    return read_flat(*read(files, name))
 
 
-def _load_numpy(raw: bytearray) -> object:
+def _load_numpy(files: Files, name: str) -> object:
     import numpy as np
 
-    loaded = np.load(io.BytesIO(raw), allow_pickle=False)
-    return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    with files.open(name) as stream:
+        if stream.read(1) == b"\x93":
+            return read_npy(files, name)
+        stream.seek(0)
+        return dict(np.load(stream, allow_pickle=False))
 
 
-def _load_pickle(raw: bytearray) -> object:
+def _load_pickle(files: Files, name: str) -> object:
     import pickle
 
+    raw = files.read(name)
     if _JOBLIB in raw:  # past what was looked at before
-        return _load_joblib(raw)
+        return _load_joblib(files, name)
     return pickle.loads(raw)  # noqa: S301  behind the gate
 
 
-def _load_joblib(raw: bytearray) -> object:
+def _load_joblib(files: Files, name: str) -> object:
     import joblib
 
-    return joblib.load(io.BytesIO(raw))
+    return joblib.load(io.BytesIO(files.read(name)))
 
 
-def _load_torch(raw: bytearray) -> object:
+def _load_torch(files: Files, name: str) -> object:
     import torch
 
-    return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=False)
+    return torch.load(io.BytesIO(files.read(name)), map_location="cpu", weights_only=False)
 
 
 _LOADERS = {

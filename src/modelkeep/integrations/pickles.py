@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from modelkeep.serializers import outofband
-from modelkeep.serializers.port import Files, PlainSerializer, Sink
+from modelkeep.serializers.plain import PlainSerializer
+from modelkeep.serializers.port import Files, Sink
 
 
 class CloudpickleSerializer(PlainSerializer):
@@ -29,6 +32,10 @@ class CloudpickleSerializer(PlainSerializer):
         """See `Serializer.load`."""
         del form, into
         return outofband.load(files)
+
+    def tensors(self, files: Files) -> dict[str, Callable[[], Any]]:
+        """See `Serializer.tensors`."""
+        return outofband.tensors(files)
 
     def export(self, files: Files, folder: Path) -> None:
         """See `Serializer.export`."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from modelkeep.errors import SerializerError
 from modelkeep.integrations.tree import TreeSerializer
-from modelkeep.serializers.port import Files, PlainSerializer, Sink
+from modelkeep.serializers.plain import PlainSerializer
+from modelkeep.serializers.port import Files, Sink
 
 MODULE = "module.pkl"
 _state = TreeSerializer()

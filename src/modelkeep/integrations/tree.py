@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError, SerializerError
-from modelkeep.serializers.port import Files, PlainSerializer, Sink
-from modelkeep.serializers.safetensors import Tensor, pack, unpack
+from modelkeep.serializers.arrays import (
+    NUMPY,
+    TORCH,
+    Reader,
+    as_numpy,
+    as_torch,
+    find,
+    places,
+    read_row,
+    torch_names,
+)
+from modelkeep.serializers.plain import PlainSerializer
+from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.safetensors import Tensor, pack, read, read_header
 from modelkeep.values import from_json, to_json
 
 TENSORS, TREE = "model.safetensors", "tree.json"
-_NUMPY = {
-    "|b1": "BOOL", "|u1": "U8", "|i1": "I8", "<u2": "U16", "<i2": "I16", "<f2": "F16", "<u4": "U32", "<i4": "I32",
-    "<f4": "F32", "<u8": "U64", "<i8": "I64", "<f8": "F64", "<c8": "C64",
-}  # fmt: skip
-_FROM_NUMPY = {tag: dtype for dtype, tag in _NUMPY.items()}
-_TORCH = {
-    "bool": "BOOL", "uint8": "U8", "int8": "I8", "int16": "I16", "uint16": "U16", "float16": "F16",
-    "bfloat16": "BF16", "int32": "I32", "uint32": "U32", "float32": "F32", "int64": "I64", "uint64": "U64",
-    "float64": "F64", "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2": "F8_E5M2", "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e8m0fnu": "F8_E8M0",
-}  # fmt: skip
-_FROM_TORCH = {tag: dtype for dtype, tag in _TORCH.items()}
 _SCALARS = (bool, int, float, str, type(None))
 _MAX_DEPTH = 50
 
@@ -110,7 +111,7 @@ class _Writer:
         node: dict[str, Any] = {"$array": name}
         if isinstance(obj, np.generic):
             node["scalar"] = True
-        tag = _NUMPY.get(array.dtype.str)
+        tag = NUMPY.get(array.dtype.str)
         if tag is None:  # kept as bytes, exactly
             node.update(dtype=array.dtype.str, shape=list(array.shape))
             array, tag = np.frombuffer(array.tobytes(), np.uint8), "U8"
@@ -122,7 +123,7 @@ class _Writer:
 
         if type(obj) not in (torch.Tensor, torch.nn.Parameter) or obj.is_meta:
             raise _refused(path, obj, "has no values, or would come back as a plain tensor", "convert it to one first")
-        tag = _TORCH.get(str(obj.dtype).removeprefix("torch."))
+        tag = TORCH.get(str(obj.dtype).removeprefix("torch."))
         if tag is None or obj.layout != torch.strided or obj.is_quantized:
             raise SerializerError(
                 f"{path} is a {obj.layout} tensor of {obj.dtype}, which safetensors cannot keep; make it dense, or "
@@ -198,7 +199,7 @@ class TreeSerializer(PlainSerializer):
         if not self._save_flat(obj, sink):
             writer = _Writer()
             node = writer.node(obj, "")
-            sink.put(TENSORS, *pack(writer.tensors, {}), opaque=False)
+            sink.put(TENSORS, *pack(writer.tensors, {}))
             sink.put(TREE, json.dumps(node).encode())
 
     def _save_flat(self, obj: object, sink: Sink) -> bool:
@@ -216,15 +217,37 @@ class TreeSerializer(PlainSerializer):
         tied = {key: node["$array"] for key, node in nodes.items() if node["$array"] != key}
         if tied:
             metadata["tied"] = json.dumps(tied)
-        sink.put(TENSORS, *pack(writer.tensors, metadata), opaque=False)
+        sink.put(TENSORS, *pack(writer.tensors, metadata))
         return True
+
+    def tensors(self, files: Files) -> dict[str, Reader]:
+        """See `Serializer.tensors`: by their paths in the tree, such as ``encoder/0/w``."""
+        if TREE not in files.names():
+            return find(files)
+        with files.open(TENSORS) as stream:
+            rows = {row.name: row for row in read_header(stream, files.size(TENSORS))[0]}
+        try:
+            nodes = {node["$array"]: node for node in _arrays(json.loads(files.read(TREE)))}
+            return {
+                name: partial(
+                    read_row,
+                    files,
+                    TENSORS,
+                    rows[name],
+                    torch=bool(node.get("torch")),
+                    **{key: node[key] for key in ("dtype", "shape") if key in node},
+                )
+                for name, node in nodes.items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise IntegrityError(f"the structure of the tree cannot be read: {error!r}") from None
 
     def load(self, files: Files, form: str, into: object | None) -> object:
         """See `Serializer.load`."""
         del form
         if into is not None:
             raise SerializerError("a tree of arrays cannot be loaded into an object; leave out into=")
-        tensors, metadata = unpack(files.read(TENSORS))
+        tensors, metadata = read(files, TENSORS)
         if TREE not in files.names():
             return read_flat(tensors, metadata)
         reader, structure = _Reader(tensors), bytes(files.read(TREE))
@@ -234,36 +257,26 @@ class TreeSerializer(PlainSerializer):
             raise IntegrityError(f"the structure of the tree cannot be read: {error!r}") from None
 
 
-_FAULTS = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
-
-
 def read_flat(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> dict[str, Any]:
     """The dict of arrays that a safetensors file alone tells, ours or another's: torch if it says so, else numpy.
 
     Raises:
         IntegrityError: the metadata does not fit the tensors.
     """
-    reader = _Reader(tensors)
-    torch = {tensor.name for tensor in tensors if metadata.get("format") == "pt" or tensor.dtype not in _FROM_NUMPY}
+    reader, torch = _Reader(tensors), torch_names(tensors, metadata)
+    names = [tensor.name for tensor in tensors]
     try:
-        return {key: reader.node({"$array": name, "torch": name in torch}) for key, name in _places(tensors, metadata)}
+        return {key: reader.node({"$array": name, "torch": name in torch}) for key, name in places(names, metadata)}
     except Exception as error:  # noqa: BLE001  as above
         raise IntegrityError(f"the tensors cannot be read: {error!r}") from None
 
 
-def _places(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Keys in their order, each with the name of its tensor.
-
-    Others may keep an "order" of their own in their metadata: ours names every tensor there is.
-    """
-    names = {tensor.name: tensor.name for tensor in tensors}
-    try:
-        tied, order = json.loads(metadata.get("tied", "{}")), json.loads(metadata["order"])
-        places = [(key, tied.get(key, key)) for key in order]
-        whole = len(dict(places)) == len(order) and {name for _, name in places} == set(names)
-    except _FAULTS:
-        whole = False
-    return places if whole else list(names.items())
+def _arrays(node: Any) -> Iterator[dict[str, Any]]:
+    """The nodes of a structure that stand for arrays."""
+    if "$array" in node:
+        yield node
+    for part in [part for _, part in node.get("$dict", ())] + node.get("$list", []) + node.get("$tuple", []):
+        yield from _arrays(part)
 
 
 class _Reader:
@@ -285,24 +298,12 @@ class _Reader:
         return from_json(node["$value"])
 
     def _numpy(self, node: dict[str, Any]) -> Any:
-        import numpy as np
-
-        tensor = self._tensors[node["$array"]]
-        dtype = np.dtype(node.get("dtype") or _FROM_NUMPY[tensor.dtype])
-        if dtype.hasobject:
-            raise ValueError("an array of objects")
-        array = np.frombuffer(tensor.data, np.uint8).view(dtype).reshape(node.get("shape", tensor.shape))
+        array = as_numpy(self._tensors[node["$array"]], node.get("dtype"), node.get("shape"))
         return array[()] if node.get("scalar") else array
 
     def _torch(self, name: str) -> Any:
-        import torch
-
         if name not in self._made:  # tied tensors are one again
-            tensor = self._tensors[name]
-            dtype = getattr(torch, _FROM_TORCH[tensor.dtype])
-            data = memoryview(tensor.data)
-            flat = torch.frombuffer(data, dtype=dtype) if data.nbytes else torch.empty(0, dtype=dtype)
-            self._made[name] = flat.reshape(tensor.shape)
+            self._made[name] = as_torch(self._tensors[name])
         return self._made[name]
 
 

@@ -1,7 +1,8 @@
 """Pickles whose large arrays lie in a file of their own (PEP 574), and back to one plain pickle without running it.
 
-``model.pkl`` is the pickle; ``buffers.bin`` holds the memory of its arrays, raw, each beginning at a multiple of 64
-bytes; ``buffers.json`` says where each lies. Where no array is large, ``model.pkl`` stands alone.
+``model.pkl`` is the pickle; ``buffers.safetensors`` holds the memory of its arrays, raw, by the numbers under which the
+pickle asks for them. Where no array is large, ``model.pkl`` stands alone. Before files were cut by their content, the
+memory lay in ``buffers.bin``, and ``buffers.json`` said where; such versions are read as ever.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError, SerializerError
 from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.safetensors import Tensor, pack, read
 
-PICKLE, BUFFERS, INDEX = "model.pkl", "buffers.bin", "buffers.json"
-
-_ALIGN = 64  # bytes
-_INLINE = 16 * 1024  # bytes; smaller arrays stay inside: the pickle is cut by content, which dedupes them better
+PICKLE, BUFFERS = "model.pkl", "buffers.safetensors"
+_OLD_BUFFERS, _OLD_INDEX = "buffers.bin", "buffers.json"
+_READONLY = "readonly"  # in the metadata: the numbers of buffers that may not be changed
+_INLINE = 1024 * 1024  # bytes; smaller arrays stay inside, where they are compressed: a forest takes half as much
 _PROTOCOL = 5
 
 
@@ -62,21 +64,17 @@ def save(obj: object, sink: Sink, dump: Dump, *, way_out: str) -> None:
 
 
 def _put_apart(apart: list[memoryview], sink: Sink) -> None:
-    buffers: list[Buffer] = []
-    rows, at = [], 0
-    for memory in apart:
-        gap = -at % _ALIGN
-        if gap:
-            buffers.append(bytes(gap))
-        buffers.append(memory)
-        rows.append([at + gap, memory.nbytes, memory.readonly])
-        at += gap + memory.nbytes
-    sink.put(BUFFERS, *buffers, opaque=False)
-    sink.put(INDEX, json.dumps({"buffers": rows}, separators=(",", ":")).encode())
+    tensors = [Tensor(_name(number), "U8", (memory.nbytes,), memory) for number, memory in enumerate(apart)]
+    readonly = [number for number, memory in enumerate(apart) if memory.readonly]
+    sink.put(BUFFERS, *pack(tensors, {_READONLY: json.dumps(readonly)} if readonly else {}))
+
+
+def _name(number: int) -> str:
+    return f"{number:08d}"  # so wide that their order by name is that by number
 
 
 def load(files: Files) -> Any:
-    """Run the pickle and give back its object; its large arrays share one piece of memory.
+    """Run the pickle and give back its object; its large arrays are mapped where they can be.
 
     Raises:
         IntegrityError: the files do not fit each other.
@@ -97,14 +95,26 @@ def read_buffers(files: Files) -> list[memoryview]:
     Raises:
         IntegrityError: the index is damaged or does not fit.
     """
-    if INDEX not in files.names():
-        return []
-    memory = memoryview(files.read(BUFFERS))
+    if BUFFERS not in files.names():
+        return _read_old_buffers(files)
+    tensors, metadata = read(files, BUFFERS)
     try:
-        rows = json.loads(files.read(INDEX))["buffers"]
+        readonly = set(json.loads(metadata.get(_READONLY, "[]")))
+        numbered = {int(tensor.name): memoryview(tensor.data) for tensor in tensors}
+        return [numbered[n].toreadonly() if n in readonly else numbered[n] for n in range(len(numbered))]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise IntegrityError(f"{BUFFERS} is damaged ({error!r}); run `modelkeep verify`", path=BUFFERS) from error
+
+
+def _read_old_buffers(files: Files) -> list[memoryview]:
+    if _OLD_INDEX not in files.names():
+        return []
+    memory = memoryview(files.read(_OLD_BUFFERS))
+    try:
+        rows = json.loads(files.read(_OLD_INDEX))["buffers"]
         return [_slice(memory, *row) for row in rows]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise IntegrityError(f"{INDEX} is damaged ({error!r}); run `modelkeep verify`", path=INDEX) from error
+        raise IntegrityError(f"{_OLD_INDEX} is damaged ({error!r}); run `modelkeep verify`", path=_OLD_INDEX) from error
 
 
 def _slice(memory: memoryview, at: int, size: int, readonly: bool) -> memoryview:
@@ -112,6 +122,12 @@ def _slice(memory: memoryview, at: int, size: int, readonly: bool) -> memoryview
         raise ValueError(f"{at} and {size} lie outside of {memory.nbytes} bytes")
     found = memory[at : at + size]
     return found.toreadonly() if readonly else found
+
+
+def tensors(files: Files) -> dict[str, Callable[[], Any]]:
+    """None: the arrays of a pickle have no names."""
+    del files
+    return {}
 
 
 def export(files: Files, folder: Path) -> None:

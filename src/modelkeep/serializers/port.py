@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from modelkeep.digest import Buffer
-from modelkeep.errors import SerializerError
 
 
 class Sink(Protocol):
@@ -16,7 +16,8 @@ class Sink(Protocol):
     def put(self, path: str, *buffers: Buffer, opaque: bool = True) -> None:
         """Make a file of *buffers*, one after another, without copying; do not change them until the save ends.
 
-        *opaque* bytes are worth compressing; tensors (``opaque=False``) are kept raw.
+        Tensors are found by the bytes (`modelkeep.splitters`) and kept raw; whether compressing the rest is worth a
+        try says *opaque*.
         """
         ...
 
@@ -46,6 +47,14 @@ class Files(Protocol):
 
     def read(self, path: str) -> bytearray:
         """The whole file, in memory that is the caller's own."""
+        ...
+
+    def views(self, path: str, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Runs of bytes of a file, each from a start to before an end, as writable memory that is the caller's own.
+
+        What lies whole on this machine's disk is mapped, copy on write. Give all spans that are needed in one call, in
+        order: neighbours are read together, and may share a piece of memory.
+        """
         ...
 
     def open(self, path: str) -> BinaryIO:
@@ -100,32 +109,10 @@ class Serializer(Protocol):
         """Give back the object; *into* is an object to fill, where the form knows how."""
         ...
 
+    def tensors(self, files: Files) -> Mapping[str, Callable[[], Any]]:
+        """What gives one tensor by its name, each for itself; runs nothing from the files, and reads no tensor yet."""
+        ...
+
     def export(self, files: Files, folder: Path) -> None:
         """Write the framework's native files below *folder*, without running anything from them."""
         ...
-
-
-class PlainSerializer:
-    """A base with the usual answers: one form, files exported as they are."""
-
-    name = ""
-    format = 1
-    packages: tuple[str, ...] = ()
-
-    def form(self, files: Files, into: object | None) -> str:
-        """See `Serializer.form`.
-
-        Raises:
-            SerializerError: there is an object to fill, and this serializer fills none.
-        """
-        del files
-        if into is not None:
-            raise SerializerError(
-                f"what {self.name!r} wrote cannot be loaded into a {type(into).__name__}; leave out into=, or give a "
-                "folder for the files"
-            )
-        return self.name
-
-    def export(self, files: Files, folder: Path) -> None:
-        """See `Serializer.export`."""
-        files.extract(folder)

@@ -6,14 +6,16 @@ Our own because the pieces of a pack are cut and aligned by us, and a reader mus
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError, SerializerError
+from modelkeep.serializers.port import Files
 
 SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1,
@@ -93,6 +95,25 @@ def _head(header: dict[str, Any]) -> bytes:
     return len(raw).to_bytes(8, "little") + raw
 
 
+@attrs.frozen
+class Row:
+    """Where a tensor lies in a file.
+
+    Args:
+        name: what it is called.
+        dtype: one of `SIZES`.
+        shape: its dimensions.
+        start: where in the file it begins, in bytes.
+        stop: where it ends.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
 def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str, str]]:
     """The tensors of a file, as views of it, and its metadata.
 
@@ -100,17 +121,44 @@ def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str
         IntegrityError: it is no safetensors file; says why.
     """
     view = memoryview(file).cast("B")
+    length = int.from_bytes(view[:8], "little")
+    rows, metadata = read_header(io.BytesIO(view[: 8 + min(length, _MAX_HEADER)]), view.nbytes)
+    return [Tensor(row.name, row.dtype, row.shape, view[row.start : row.stop]) for row in rows], metadata
+
+
+def read_header(stream: BinaryIO, size: int) -> tuple[list[Row], dict[str, str]]:
+    """Where the tensors of a file lie, in order, and its metadata; reads its header alone.
+
+    Args:
+        stream: the file, at its beginning.
+        size: of the file, in bytes.
+
+    Raises:
+        IntegrityError: it is no safetensors file; says why.
+    """
     try:
-        return _unpack(view)
+        return _read_header(stream, size)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"no safetensors file: {error}") from None
 
 
-def _unpack(view: memoryview) -> tuple[list[Tensor], dict[str, str]]:
-    length = int.from_bytes(view[:8], "little")
-    if view.nbytes < 8 or length > min(_MAX_HEADER, view.nbytes - 8):  # noqa: PLR2004  the length itself
+def read(files: Files, path: str) -> tuple[list[Tensor], dict[str, str]]:
+    """The tensors of a file of a version, mapped where they can be, and its metadata.
+
+    Raises:
+        IntegrityError: it is no safetensors file; says why.
+    """
+    with files.open(path) as stream:
+        rows, metadata = read_header(stream, files.size(path))
+    views = files.views(path, [(row.start, row.stop) for row in rows])
+    return [Tensor(row.name, row.dtype, row.shape, view) for row, view in zip(rows, views, strict=True)], metadata
+
+
+def _read_header(stream: BinaryIO, size: int) -> tuple[list[Row], dict[str, str]]:
+    length = int.from_bytes(stream.read(8), "little")
+    if size < 8 or length > min(_MAX_HEADER, size - 8):  # noqa: PLR2004  the length itself
         raise ValueError("its header is longer than it is")
-    text = str(view[8 : 8 + length], "utf-8")  # json would take other encodings too
+    text = str(stream.read(length), "utf-8")  # json would take other encodings too
     if not text.startswith("{"):
         raise ValueError("its header does not begin with a brace")
     header = json.loads(text, object_pairs_hook=_unique)
@@ -118,28 +166,26 @@ def _unpack(view: memoryview) -> tuple[list[Tensor], dict[str, str]]:
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("its metadata is no text")
-    data = view[8 + length :]
-    rows = sorted((_row(name, facts) for name, facts in header.items()), key=lambda row: row[3])
+    rows = sorted((_row(name, facts) for name, facts in header.items()), key=lambda row: (row.start, row.stop))
     at = 0
-    tensors = []
-    for name, dtype, shape, (start, end) in rows:
-        if start != at or end - start != _size(dtype, shape):
-            raise ValueError(f"tensor {name!r} leaves a hole, overlaps, or has another size than its shape")
-        tensors.append(Tensor(name, dtype, shape, data[start:end]))
-        at = end
-    if at != data.nbytes:
+    for row in rows:
+        if row.start != at or row.stop - row.start != _size(row.dtype, row.shape):
+            raise ValueError(f"tensor {row.name!r} leaves a hole, overlaps, or has another size than its shape")
+        at = row.stop
+    begin = 8 + length
+    if at != size - begin:
         raise ValueError("bytes are left over")
-    return tensors, metadata
+    return [attrs.evolve(row, start=begin + row.start, stop=begin + row.stop) for row in rows], metadata
 
 
-def _row(name: str, facts: Mapping[str, Any]) -> tuple[str, str, tuple[int, ...], tuple[int, int]]:
+def _row(name: str, facts: Mapping[str, Any]) -> Row:
     start, end = facts["data_offsets"]
     shape = tuple(facts["shape"])
     if len(shape) > _MAX_DIMENSIONS:
         raise ValueError(f"tensor {name!r} has {len(shape)} dimensions, more than {_MAX_DIMENSIONS}")
     if not all(type(number) is int and 0 <= number < 1 << 63 for number in (start, end, *shape)):
         raise ValueError(f"tensor {name!r} has an offset or dimension that is no count")
-    return name, facts["dtype"], shape, (start, end)
+    return Row(name, facts["dtype"], shape, start, end)
 
 
 def _size(dtype: str, shape: Sequence[int]) -> int:

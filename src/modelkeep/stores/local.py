@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import mmap
 import os
 import stat
 import uuid
@@ -109,6 +110,17 @@ class LocalStore:
             raise missing_object(self.url, key) from None
         except OSError as error:
             raise _translated(error, key) from error
+
+    def map(self, key: str) -> memoryview | None:
+        """See `Maps.map`; None also for an empty object, and where the process has no descriptor left."""
+        path = self._path(key)
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        except _NOT_THERE:
+            raise missing_object(self.url, key) from None
+        except (OSError, ValueError):  # reading it says what is wrong, if anything is
+            return None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`. One after another: a disk's cache answers faster than a thread starts."""

@@ -90,3 +90,20 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that do not exist are no error."""
         ...
+
+
+@runtime_checkable
+class Maps(Protocol):
+    """A capability that a store may have: its objects are files of this machine."""
+
+    def map(self, key: str) -> memoryview | None:
+        """A private, writable map of an object (copy on write); None if it cannot be mapped.
+
+        The map stays as it is when the object is deleted. Raises `MissingObjectError`.
+        """
+        ...
+
+
+def mapped(store: Store, key: str) -> memoryview | None:
+    """A map of an object, if *store* can make one; see `Maps.map`."""
+    return store.map(key) if isinstance(store, Maps) else None

@@ -12,7 +12,7 @@ from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError, MissingObjectError
 from modelkeep.forks import renew_after_fork
 from modelkeep.stores.memory import copied_into, object_exists
-from modelkeep.stores.port import Store, StoredObject
+from modelkeep.stores.port import Store, StoredObject, mapped
 
 
 class Wrapper:
@@ -49,6 +49,11 @@ class Wrapper:
     def get_into(self, key: str, offset: int, target: memoryview) -> int:
         """See `Store.get_into`. Goes through `get`, so that a subclass that changes `get` changes both."""
         return copied_into(self, key, offset, target)
+
+    def map(self, key: str) -> memoryview | None:
+        """See `Maps.map`: never, for the same reason as `get_into`."""
+        del key
+        return None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`."""
@@ -92,6 +97,10 @@ class ReadOnly(Wrapper):
         """See `Store.get_into`."""
         return self.within.get_into(key, offset, target)
 
+    def map(self, key: str) -> memoryview | None:
+        """See `Maps.map`."""
+        return mapped(self.within, key)
+
     def create(self, key: str, value: bytes) -> None:
         """Raises `AccessError`."""
         del value
@@ -130,6 +139,10 @@ class SingleWriter(Wrapper):
     def get_into(self, key: str, offset: int, target: memoryview) -> int:
         """See `Store.get_into`."""
         return self.within.get_into(key, offset, target)
+
+    def map(self, key: str) -> memoryview | None:
+        """See `Maps.map`."""
+        return mapped(self.within, key)
 
     def create(self, key: str, value: bytes) -> None:
         """See `Store.create`. Two requests."""
@@ -177,6 +190,13 @@ class Recording(Wrapper):
         """See `Store.get_into`."""
         self.requests.append(("get", key))
         return self.within.get_into(key, offset, target)
+
+    def map(self, key: str) -> memoryview | None:
+        """See `Maps.map`; noted if there is a map."""
+        found = mapped(self.within, key)
+        if found is not None:
+            self.requests.append(("map", key))
+        return found
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`."""

@@ -54,6 +54,10 @@ class MemoryFiles:
         """See `Files.read`."""
         return bytearray(self._content[path])
 
+    def views(self, path: str, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """See `Files.views`."""
+        return [memoryview(bytearray(self._content[path][start:stop])) for start, stop in spans]
+
     def open(self, path: str) -> BinaryIO:
         """See `Files.open`."""
         return io.BytesIO(self._content[path])

@@ -6,13 +6,13 @@ Each is what a hasty author might write. Run them with ``python -m modelkeep.tes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 from unittest import mock
 
 import attrs
 
-from modelkeep import _home, _line, _publish, journal, model, modelversion, packs
+from modelkeep import _home, _line, _publish, journal, model, modelversion, packwriter
 from modelkeep.digest import digest
 from modelkeep.entry import encode
 from modelkeep.errors import (
@@ -221,7 +221,7 @@ def _holder_before(self: Any, alias: str) -> Any:
     return self.stacks.get(alias, ())[:-1]  # past deleted ones it does not look
 
 
-def _put_errors_ignored(store: Any, name: str, ids: Any, sources: Any, record: bytes) -> Any:
+def _put_errors_ignored(store: Any, name: str, ids: Any, sources: Any, record: bytes, **options: Any) -> Any:
     class Deaf:
         def put_pack(self, key: str, source: Any) -> None:
             held = list(source)
@@ -233,10 +233,10 @@ def _put_errors_ignored(store: Any, name: str, ids: Any, sources: Any, record: b
         def delete(self, keys: Any) -> None:
             store.delete(keys)
 
-    return _write_packs(Deaf(), name, ids, sources, record)  # type: ignore[arg-type]
+    return _write_packs(Deaf(), name, ids, sources, record, **options)  # type: ignore[arg-type]
 
 
-_write_packs = packs.write_packs
+_write_packs = packwriter.write_packs
 
 
 def _entry_before_bytes(line: Any, draft: Any, registry: str, transaction: str, record: bytes, ids: Any) -> int:
@@ -250,7 +250,7 @@ def _entry_before_bytes(line: Any, draft: Any, registry: str, transaction: str, 
         def delete(self, keys: Any) -> None:
             del keys
 
-    written = packs.write_packs(Later(), line.name, ids, draft.sources, record)  # type: ignore[arg-type]
+    written = _write_packs(Later(), line.name, ids, draft.sources, record)  # type: ignore[arg-type]
     operations = _publish._Operations.of(line.name, draft, written, registry)
     entry = line.append("versions", operations, tx=transaction)
     for key, parts in held:
@@ -259,7 +259,7 @@ def _entry_before_bytes(line: Any, draft: Any, registry: str, transaction: str, 
 
 
 def _clean_up_when_unsettled(line: Any, draft: Any, registry: str, transaction: str, record: bytes, ids: Any) -> int:
-    written = packs.write_packs(line.home.store, line.name, ids, draft.sources, record)
+    written = _write_packs(line.home.store, line.name, ids, draft.sources, record)
     operations = _publish._Operations.of(line.name, draft, written, registry)
     try:
         entry = line.append("versions", operations, tx=transaction)
@@ -278,6 +278,41 @@ def _unsettled_is_tried_again(line: Any, draft: Any, registry: str, transaction:
 
 
 _commit = _publish._commit
+
+
+def _remember_too_early(self: Any, journal: Any, decide: Any, **options: Any) -> Any:
+    if isinstance(decide, _publish._Operations):
+        self.recent.remember(decide.written.place, decide.written.manifest)
+    return _append_to(self, journal, decide, **options)
+
+
+_append_to = _line.Line.append
+
+
+def _own_packs_alone(self: Any, state: Any) -> Any:
+    return [
+        attrs.evolve(op, packs=self.written.own) if isinstance(op, versions.Create) else op
+        for op in _operations(self, state)
+    ]
+
+
+_operations = _publish._Operations.__call__
+
+
+def _clean_up_all(line: Any, draft: Any, registry: str, transaction: str, record: bytes, ids: Any) -> int:
+    """A failed save deletes what its manifest names, as if all of it were its own."""
+    at_rest = _publish._at_rest(line, draft)
+    written = _write_packs(line.home.store, line.name, ids, draft.sources, record, at_rest=at_rest)
+    operations = _publish._Operations.of(line.name, draft, written, registry)
+    try:
+        entry = line.append("versions", operations, tx=transaction)
+    except ModelkeepError as error:
+        if not isinstance(error, UnsettledError):
+            with suppress(StoreError):
+                line.home.store.delete([pack_key(line.name, pack) for pack in written.manifest.packs])
+        raise
+    line.recent.remember(written.place, written.manifest)
+    return int(entry.ops[-1]["number"])
 
 
 def _fixed_prev(self: Any, ops: Any, tx: str, sisters: Any) -> bytes:
@@ -412,6 +447,21 @@ PLANTED = (
         "unsettled-tried-again",
         "a save without an answer is begun anew under another transaction",
         lambda: [_on(_publish, "_commit", _unsettled_is_tried_again)],
+    ),
+    Planted(
+        "reuses-uncommitted",
+        "a save uses bytes again of an upload that was never committed",
+        lambda: [_on(_line.Line, "append", _remember_too_early)],
+    ),
+    Planted(
+        "shared-pack-forgotten",
+        "the entry of a version names the packs that its save wrote, and not those that it shares",
+        lambda: [_on(_publish._Operations, "__call__", _own_packs_alone)],
+    ),
+    Planted(
+        "cleans-up-shared",
+        "a save that failed deletes the packs of others that it shares",
+        lambda: [_on(_publish, "_commit", _clean_up_all)],
     ),
     Planted(
         "no-chain",

@@ -1,0 +1,462 @@
+"""Reading packs: the files of a version, mapped where they can be, else read into their final memory.
+
+Every byte is checked on the way, unless the caller is lazy about maps. A map is private (copy on write): what its user changes nobody else sees, and no file changes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import attrs
+
+from modelkeep import zstd
+from modelkeep.digest import Buffer, flat, raw_digest
+from modelkeep.errors import IntegrityError, InvalidValueError
+from modelkeep.layout import pack_key
+from modelkeep.manifest import RAW, Manifest, Piece
+from modelkeep.packs import PAGED
+from modelkeep.pieces import PIECE, cores
+from modelkeep.stores.port import Store, mapped
+
+Span = tuple[int, int]  # where a run of bytes of a file begins, and where it ends
+
+_RUN = 2 * PIECE  # bytes that one read of neighbouring pieces takes at most
+_SHARED = 8 * _RUN  # bytes of small neighbours that share one piece of memory at most
+_GAP = 64 * 1024  # bytes between two pieces that are cheaper to read over than to ask for both
+_AT_ONCE = 1024 * 1024  # bytes; below, on a disk, no thread is worth its start
+_FAR_READS = 8  # runs at once from a far store, each in requests of 8 MiB
+_ALIGNED = 64  # bytes; tensors begin in memory as they do in the file, modulo this
+
+
+class Kept(Protocol):
+    """What this machine keeps of far packs; see `modelkeep.packcache`. Its bytes are checked on every use."""
+
+    def read_into(self, key: str, offset: int, target: memoryview) -> bool:
+        """Fill *target* with what is kept; False if there is nothing."""
+        ...
+
+    def write(self, key: str, offset: int, data: Buffer) -> None:
+        """Keep *data*, if the disk takes it."""
+        ...
+
+
+@attrs.frozen
+class _File:
+    """The pieces of a file, and where in it each ends."""
+
+    pieces: tuple[Piece, ...]
+    ends: list[int]
+
+    @classmethod
+    def of(cls, pieces: tuple[Piece, ...]) -> _File:
+        return cls(pieces, list(accumulate(piece.length for piece in pieces)))
+
+    @property
+    def size(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def within(self, start: int, stop: int) -> list[tuple[int, Piece]]:
+        """The pieces that have bytes of a span, each with where in the file it begins."""
+        first, last = bisect_right(self.ends, start), bisect_right(self.ends, stop - 1)
+        return [(self.ends[index] - self.pieces[index].length, self.pieces[index]) for index in range(first, last + 1)]
+
+
+@attrs.frozen
+class PackFiles:
+    """The files of a version, every piece checked on the way in. See `modelkeep.serializers.port.Files`.
+
+    Args:
+        store: where they lie.
+        name: the model.
+        manifest: what they are.
+        last: the whole last pack, if it was small and read with the manifest.
+        kept: what this machine keeps of the packs, if it keeps any.
+        lazy: leave what is mapped unchecked.
+    """
+
+    store: Store
+    name: str
+    manifest: Manifest
+    last: bytes | None = None
+    kept: Kept | None = None
+    lazy: bool = False
+    _opened: dict[str, _File] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+
+    # -- the files -------------------------------------------------------------------------------------------
+
+    def names(self) -> tuple[str, ...]:
+        """See `Files.names`."""
+        return tuple(path for path, _ in self.manifest.files)
+
+    def size(self, path: str) -> int:
+        """See `Files.size`."""
+        return self._file(path).size
+
+    def read(self, path: str) -> bytearray:
+        """See `Files.read`."""
+        file = self._file(path)
+        whole = bytearray(file.size)
+        self._run_all(list(self._reads(file, 0, memoryview(whole))))
+        return whole
+
+    def views(self, path: str, spans: Sequence[Span]) -> list[memoryview]:
+        """See `Files.views`."""
+        file = self._file(path)
+        maps: dict[int, memoryview | None] = {}
+        views: list[memoryview] = [memoryview(b"")] * len(spans)
+        jobs: list[_Job] = []
+        left: list[int] = []
+        for index, (start, stop) in enumerate(spans):
+            if not 0 <= start <= stop <= file.size:
+                raise InvalidValueError(
+                    f"{path!r} has {file.size} bytes, and not those from {start} to {stop}", path=path
+                )
+            found = self._map(file, start, stop, maps, jobs)
+            if found is not None:
+                views[index] = found
+            elif start < stop:
+                left.append(index)
+        for group in _groups(spans, left):
+            begin = spans[group[0]][0]
+            memory = _aligned(begin, spans[group[-1]][1] - begin)
+            jobs += self._reads(file, begin, memory)
+            for index in group:
+                start, stop = spans[index]
+                views[index] = memory[start - begin : stop - begin]
+        self._run_all(jobs)
+        return views
+
+    def maps(self, path: str, spans: Iterable[Span]) -> bool:
+        """Whether `views` would map all of *spans*."""
+        file, maps = self._file(path), dict[int, memoryview | None]()
+        return all(self._map(file, start, stop, maps, []) is not None for start, stop in spans)
+
+    def open(self, path: str) -> BinaryIO:
+        """See `Files.open`."""
+        return io.BufferedReader(_PieceStream(self, self._file(path)), buffer_size=1 << 16)
+
+    def extract(self, folder: Path) -> None:
+        """See `Files.extract`. All files or none.
+
+        Raises:
+            InvalidValueError: a file is there already; also where the disk does not tell two paths apart.
+        """
+        made: list[Path] = []
+        try:
+            for path, pieces in self.manifest.files:
+                self._extract(folder / path, pieces)
+                made.append(folder / path)
+        except BaseException:
+            for target in made:
+                target.unlink(missing_ok=True)
+            raise
+
+    def check(self) -> int:
+        """Read every byte of the version from its store and check it; gives how many bytes are stored.
+
+        Raises:
+            IntegrityError: a byte is not as it was written; names the object.
+        """
+        fresh = attrs.evolve(self, kept=None, last=None)
+        pieces = {(p.pack, p.offset): p for _, own in self.manifest.files for p in own}
+        ordered = [pieces[place] for place in sorted(pieces)]
+        self._run_all([_Job(run, partial(fresh.pieces, run)) for run in _runs(ordered, _GAP)])
+        return sum(piece.stored for piece in ordered)
+
+    def pieces(self, run: Sequence[Piece]) -> list[Buffer]:
+        """The bytes of neighbouring pieces, checked; one request."""
+        start, end = run[0].offset, run[-1].offset + run[-1].stored
+        if self._at_hand(run[0]):
+            return self._plain(run, memoryview(self.last or b"")[start:end])
+        if self.kept is not None:
+            raw = memoryview(bytearray(end - start))
+            if self.kept.read_into(self._key(run[0]), start, raw) and _sound(run, raw):
+                return self._plain(run, raw)
+        raw = memoryview(self.store.get(self._key(run[0]), (start, end - start)))
+        plain = self._plain(run, raw)
+        if self.kept is not None:
+            self.kept.write(self._key(run[0]), start, raw)
+        return plain
+
+    # -- within ----------------------------------------------------------------------------------------------
+
+    def _file(self, path: str) -> _File:
+        if not self._opened:
+            self._opened.update((known, _File.of(pieces)) for known, pieces in self.manifest.files)
+        if path not in self._opened:
+            raise InvalidValueError(f"the version has no file {path!r}; it has {', '.join(self.names())}", path=path)
+        return self._opened[path]
+
+    def _key(self, piece: Piece) -> str:
+        return pack_key(self.name, self.manifest.packs[piece.pack])
+
+    def _at_hand(self, piece: Piece) -> bool:
+        return self.last is not None and piece.pack == len(self.manifest.packs) - 1
+
+    def _is_far(self) -> bool:
+        return bool(getattr(self.store, "remote", False))
+
+    def _mapped(self, pack: int) -> memoryview | None:
+        return mapped(self.store, pack_key(self.name, self.manifest.packs[pack]))
+
+    def _map(
+        self, file: _File, start: int, stop: int, maps: dict[int, memoryview | None], jobs: list[_Job]
+    ) -> memoryview | None:
+        """A span as a part of a map of its pack, checked by *jobs*; None where it cannot be."""
+        within = file.within(start, stop) if stop - start >= PAGED else []
+        whole = _whole(within)
+        if whole is None:
+            return None
+        if whole.pack not in maps:
+            maps[whole.pack] = self._mapped(whole.pack)
+        pack = maps[whole.pack]
+        if pack is None:
+            return None
+        first, last = within[0][1], within[-1][1]
+        if pack.nbytes < last.offset + last.stored:  # a touch beyond the end would kill the process
+            raise self._damaged(last, f"the pack ends at byte {pack.nbytes}")
+        if not self.lazy:
+            jobs += [_Job([piece], partial(self._check, [piece], pack[piece.offset :])) for _, piece in within]
+        begin = first.offset + start - within[0][0]
+        return pack[begin : begin + stop - start]
+
+    def _reads(self, file: _File, start: int, target: memoryview) -> Iterator[_Job]:
+        """What is to be done to fill *target* with the bytes of a file from *start* on."""
+        within = file.within(start, start + target.nbytes) if target.nbytes else []
+        begins = iter(begin for begin, _ in within)
+        far = self._is_far() or self.kept is not None
+        for run in _runs([piece for _, piece in within], _GAP if far else 0):
+            places = [next(begins) - start for _ in run]
+            inside = places[0] >= 0 and places[-1] + run[-1].length <= target.nbytes
+            if inside and _is_flat(run) and not self._at_hand(run[0]):
+                work = partial(self._fill, run, target[places[0] : places[-1] + run[-1].length])
+            else:
+                work = partial(self._place, run, places, target)
+            yield _Job(run, work)
+
+    def _fill(self, run: Sequence[Piece], target: memoryview) -> None:
+        """Read pieces whose stored bytes are those of the file straight to where they belong."""
+        key, offset = self._key(run[0]), run[0].offset
+        if self.kept is not None and self.kept.read_into(key, offset, target) and _sound(run, target):
+            return
+        self._check(run, target[: self.store.get_into(key, offset, target)])
+        if self.kept is not None:
+            self.kept.write(key, offset, target)
+
+    def _place(self, run: Sequence[Piece], places: Sequence[int], target: memoryview) -> None:
+        """Read pieces and copy what of them belongs into *target*; each begins there at its place."""
+        for plain, at in zip(self.pieces(run), places, strict=True):
+            part = flat(plain)[max(0, -at) : target.nbytes - at]
+            target[max(0, at) : max(0, at) + part.nbytes] = part
+
+    def _check(self, run: Sequence[Piece], raw: memoryview) -> None:
+        self._plain(run, raw)
+
+    def _plain(self, run: Sequence[Piece], raw: memoryview) -> list[Buffer]:
+        start = run[0].offset
+        return [self._checked(piece, raw[piece.offset - start :][: piece.stored]) for piece in run]
+
+    def _checked(self, piece: Piece, stored: memoryview) -> Buffer:
+        try:
+            return _plain(piece, stored)
+        except ValueError as error:
+            raise self._damaged(piece, str(error)) from None
+
+    def _damaged(self, piece: Piece, why: str) -> IntegrityError:
+        return IntegrityError(
+            f"{self._key(piece)} is damaged at bytes {piece.offset} to {piece.offset + piece.stored}: {why}; "
+            "bring the object back from a backup",
+            key=self._key(piece),
+            offset=piece.offset,
+            length=piece.stored,
+        )
+
+    def _run_all(self, jobs: Sequence[_Job]) -> None:
+        """Do all of *jobs*, side by side where that is worth it; the first error ends the others."""
+        far = self._is_far()
+        if len(jobs) < 2 or (not far and sum(job.size for job in jobs) < _AT_ONCE):  # noqa: PLR2004  a pair
+            for job in jobs:
+                job.work()
+            return
+        threads = ThreadPoolExecutor(_FAR_READS if far else cores(), "modelkeep-read")
+        try:
+            for done in [threads.submit(job.work) for job in jobs]:
+                done.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _extract(self, target: Path, pieces: Iterable[Piece]) -> None:
+        make_folder(target.parent)
+        part = target.with_name(f".{uuid.uuid4().hex}.part")
+        try:
+            with part.open("wb") as file:
+                for run in _runs(pieces, _GAP):
+                    for plain in self.pieces(run):
+                        file.write(plain)
+            check_free(target)
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+@attrs.frozen
+class _Job:
+    """Pieces to be read or checked, and what does it."""
+
+    run: Sequence[Piece]
+    work: Callable[[], object]
+
+    @property
+    def size(self) -> int:
+        return sum(piece.length for piece in self.run)
+
+
+def _plain(piece: Piece, stored: memoryview) -> Buffer:
+    """The bytes of a piece.
+
+    Raises:
+        ValueError: they are not what was written; says why.
+    """
+    if stored.nbytes != piece.stored:
+        raise ValueError(f"{piece.stored} bytes belong there and {stored.nbytes} are there")
+    plain: Buffer = stored if piece.codec == RAW else zstd.decompress(stored, piece.length)
+    if flat(plain).nbytes != piece.length or raw_digest(plain, alone=False) != piece.digest:
+        raise ValueError("they are not the bytes that were written")
+    return plain
+
+
+def _sound(run: Sequence[Piece], raw: memoryview) -> bool:
+    """Whether all pieces of a run, which begins with *raw*, are as they were written."""
+    start = run[0].offset
+    return all(
+        raw_digest(raw[piece.offset - start :][: piece.stored], alone=False) == piece.stored_digest for piece in run
+    )
+
+
+def _whole(within: Sequence[tuple[int, Piece]]) -> Piece | None:
+    """The first of pieces that lie raw, in order and without a gap in one pack; None if they do not."""
+    run = [piece for _, piece in within]
+    return run[0] if run and _is_flat(run) and run[0].pack == run[-1].pack else None
+
+
+def _is_flat(run: Sequence[Piece]) -> bool:
+    """Whether the stored bytes are those of the file, one piece right behind the other."""
+    ends = [(piece.pack, piece.offset + piece.length) for piece in run]
+    return all(piece.codec == RAW for piece in run) and ends[:-1] == [(piece.pack, piece.offset) for piece in run[1:]]
+
+
+def _runs(pieces: Iterable[Piece], gap: int) -> Iterator[list[Piece]]:
+    """Neighbouring pieces together, so that one request reads them; at most *gap* bytes are read for nothing."""
+    run: list[Piece] = []
+    for piece in pieces:
+        if run:
+            between = piece.offset - (run[-1].offset + run[-1].stored)
+            size = piece.offset + piece.stored - run[0].offset
+            if piece.pack != run[0].pack or not 0 <= between <= gap or size > _RUN:
+                yield run
+                run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+def _groups(spans: Sequence[Span], left: Iterable[int]) -> Iterator[list[int]]:
+    """Spans that lie one behind the other, together, unless they are large; given by their indexes."""
+    group: list[int] = []
+    for index in left:
+        if group:
+            start, stop = spans[index]
+            behind = start == spans[group[-1]][1]
+            if not behind or stop - start >= PIECE or stop - spans[group[0]][0] > _SHARED:
+                yield group
+                group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _aligned(start: int, size: int) -> memoryview:
+    """Memory for *size* bytes that lie in a file from *start* on, aligned as they are there."""
+    import numpy as np
+
+    memory = np.empty(size + _ALIGNED, np.uint8)
+    shift = (start - memory.ctypes.data) % _ALIGNED
+    return memory[shift : shift + size].data
+
+
+class _PieceStream(io.RawIOBase):
+    """A file as a stream; who reads on and on is read ahead for, up to 8 MiB."""
+
+    def __init__(self, files: PackFiles, file: _File) -> None:
+        self._files = files
+        self._file = file
+        self._at = 0
+        self._held: tuple[int, list[Buffer]] = (0, [])  # the index of the first piece held, and the bytes of each
+        self._ahead = 0  # bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: Buffer) -> int:  # type: ignore[override]
+        index = bisect_right(self._file.ends, self._at)
+        if index == len(self._file.pieces):
+            return 0
+        first, held = self._held
+        if not first <= index < first + len(held):
+            self._hold(index)
+            first, held = self._held
+        start = self._at - (self._file.ends[index] - self._file.pieces[index].length)
+        view = flat(target)
+        part = flat(held[index - first])[start : start + view.nbytes]
+        view[: part.nbytes] = part
+        self._at += part.nbytes
+        return part.nbytes
+
+    def _hold(self, index: int) -> None:
+        first, held = self._held
+        goes_on = bool(held) and index == first + len(held)
+        self._ahead = min(max(2 * self._ahead, _GAP), PIECE) if goes_on else 0
+        begin = self._file.ends[index] - self._file.pieces[index].length
+        last = max(index + 1, bisect_right(self._file.ends, begin + self._ahead))
+        self._held = (index, self._files.pieces(next(_runs(self._file.pieces[index:last], _GAP))))
+
+
+def check_free(target: Path) -> None:
+    """Raises `InvalidValueError` if something lies at *target* already."""
+    if os.path.lexists(target):
+        raise InvalidValueError(f"{target} exists already; choose an empty folder", path=str(target))
+
+
+def make_folder(folder: Path) -> None:
+    """Make *folder* if need be.
+
+    Raises:
+        InvalidValueError: it cannot be one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+        raise InvalidValueError(
+            f"{folder} cannot be a folder: {error}; choose another place", path=str(folder)
+        ) from error

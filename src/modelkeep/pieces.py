@@ -1,0 +1,196 @@
+"""Files into pieces: cut, copied, digested and compressed by several threads; given in order.
+
+What is digested is a copy, so that an array on which training goes on is saved as something that was there, and what
+is stored is what was digested. The copy is as good as free: the digest then reads it from the cache of the core.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import attrs
+
+from modelkeep import zstd
+from modelkeep.chunking import content_pieces, half_window
+from modelkeep.digest import Buffer, raw_digest
+from modelkeep.manifest import RAW, ZSTD
+from modelkeep.sources import Content, Source, stream
+from modelkeep.splitters import SMALL, Extent, extents
+
+PIECE = 8 * 1024 * 1024  # bytes of a tensor; below 5 MiB S3 refuses parts
+_AT_ONCE = 1024 * 1024  # bytes; what one thread is given at least, and up to where no thread is worth its start
+_WORTH = 0.95  # compressed pieces larger than this share of the original are kept raw
+_LEAST = 512  # bytes; compressing less costs more than it saves
+_MOST_THREADS = 4  # each holds 8 MiB and more; a store takes no more than four cores digest
+
+
+@attrs.frozen
+class Fresh:
+    """A piece as read from a file.
+
+    Args:
+        source: the index of its file.
+        digest: 32 bytes, BLAKE3 of its bytes.
+        length: in bytes.
+        extent: what it is a part of, as (index of the file, where the extent begins): a tensor, or itself alone.
+        left: bytes of the extent from its start on.
+        codec: how it would be stored.
+        stored: the bytes that would be stored; none where they are at rest already.
+        stored_digest: 32 bytes, BLAKE3 of these.
+    """
+
+    source: int
+    digest: bytes
+    length: int
+    extent: tuple[int, int]
+    left: int
+    codec: int
+    stored: Buffer
+    stored_digest: bytes
+
+
+@attrs.frozen
+class _Todo:
+    """A piece to be read: where it lies, and its bytes if they were needed to find that out."""
+
+    source: int
+    start: int
+    stop: int
+    extent: Extent
+    opaque: bool
+    content: Content
+    memory: _Memory
+    data: memoryview | None = None
+
+    def fresh(self, at_rest: Container[bytes], *, alone: bool) -> Fresh:
+        """Read it; the work of a thread, or of the only one."""
+        data = self.data if self.data is not None else self._read()
+        own = raw_digest(data, alone=alone)
+        codec, stored, stored_digest = (RAW, b"", own) if own in at_rest else self._at_rest(data, own, alone=alone)
+        tensor = self.extent.tensor
+        extent = self.extent.start if tensor else self.start
+        left = (self.extent.stop if tensor else self.stop) - self.start
+        return Fresh(self.source, own, data.nbytes, (self.source, extent), left, codec, stored, stored_digest)
+
+    def _read(self) -> memoryview:
+        data = self.content.view(self.start, self.stop)
+        if data is None:
+            data = self.memory.take(self.stop - self.start)
+            self.content.read_into(self.start, data)
+        return data
+
+    def _at_rest(self, data: memoryview, own: bytes, *, alone: bool) -> tuple[int, Buffer, bytes]:
+        if self.opaque and not self.extent.tensor and data.nbytes >= _LEAST:
+            packed = zstd.compress(data)
+            if len(packed) < data.nbytes * _WORTH:
+                return ZSTD, packed, raw_digest(packed, alone=alone)
+        return RAW, data, own
+
+
+class _Memory:
+    """Blocks for pieces, used again when the last view of one is gone: fresh memory costs as much as its digest."""
+
+    def __init__(self) -> None:
+        self._free: list[Any] = []
+
+    def take(self, size: int) -> memoryview:
+        """Memory for *size* bytes, at most 8 MiB."""
+        if size < _AT_ONCE:
+            return memoryview(bytearray(size))
+        import numpy as np
+
+        block = self._free.pop() if self._free else np.empty(PIECE, np.uint8)
+        array = block[:size]
+        weakref.finalize(array, self._free.append, block).atexit = False
+        return array.data
+
+
+def read_pieces(sources: Iterable[Source], at_rest: Container[bytes] = ()) -> Generator[Fresh]:
+    """The pieces of files, in order, each file read once; at most some 40 MiB are held.
+
+    Args:
+        sources: the files.
+        at_rest: digests of pieces whose bytes nobody needs.
+
+    Raises:
+        InvalidValueError: a file changed while it was read.
+    """
+    sources = list(sources)
+    small = sum(source.size for source in sources) <= _AT_ONCE
+    with closing(_todos(sources)) as todos:
+        if small:
+            yield from (todo.fresh(at_rest, alone=True) for todo in todos)
+        else:
+            yield from _by_threads(_batches(todos), lambda todo: todo.fresh(at_rest, alone=False))
+
+
+def _todos(sources: Iterable[Source]) -> Generator[_Todo]:
+    memory = _Memory()
+    for index, source in enumerate(sources):
+        with source.open() as content:
+            make = partial(_Todo, index, opaque=source.opaque, content=content, memory=memory)
+            for extent in _extents(content, source.size):
+                yield from _cut(make, extent, source.size)
+
+
+def _extents(content: Content, size: int) -> list[Extent]:
+    if size <= SMALL:  # no tensor in it is worth a piece of its own
+        return [Extent(0, size, tensor=False)] if size else []
+    return extents(stream(content, size), size)
+
+
+def _cut(make: Callable[..., _Todo], extent: Extent, size: int) -> Generator[_Todo]:
+    h = half_window(size)
+    if extent.tensor or extent.stop - extent.start <= 2 * h:
+        for start in range(extent.start, extent.stop, PIECE):
+            yield make(start, min(start + PIECE, extent.stop), extent)
+        return
+    content = make(0, 0, extent).content
+    start = extent.start
+    for batch in content_pieces(
+        lambda at, target: content.read_into(extent.start + at, target), extent.stop - extent.start, h
+    ):
+        for data in batch:
+            yield make(start, start + data.nbytes, extent, data=data)
+            start += data.nbytes
+
+
+def _batches(todos: Iterable[_Todo]) -> Iterator[list[_Todo]]:
+    """Small ones together, so that a thread is asked for a mebibyte at least."""
+    held: list[_Todo] = []
+    size = 0
+    for todo in todos:
+        held.append(todo)
+        size += todo.stop - todo.start
+        if size >= _AT_ONCE:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def _by_threads(batches: Iterator[list[_Todo]], work: Callable[[_Todo], Fresh]) -> Generator[Fresh]:
+    count = min(_MOST_THREADS, cores())
+    threads = ThreadPoolExecutor(count, "modelkeep-digest")
+    under_way: deque[Future[list[Fresh]]] = deque()
+    try:
+        for batch in batches:
+            under_way.append(threads.submit(lambda batch=batch: list(map(work, batch))))  # type: ignore[misc]
+            if len(under_way) > count + 1:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,198 @@
+"""Files to be saved: how large they are, and their bytes at any place, as often as need be."""
+
+from __future__ import annotations
+
+import io
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import attrs
+
+from modelkeep.digest import Buffer, flat
+from modelkeep.errors import InvalidValueError
+
+_BY_NUMPY = 1 << 20  # bytes; below, importing and calling numpy costs more than other threads lose by waiting
+
+
+class Content(Protocol):
+    """The bytes of a file, while it is open. Safe to use from several threads."""
+
+    def view(self, start: int, stop: int) -> memoryview | None:
+        """The bytes in place, if they lie in one buffer that nobody can change."""
+        ...
+
+    def read_into(self, start: int, target: memoryview) -> None:
+        """Copy the bytes from *start* on into *target*, which they fill.
+
+        Raises:
+            InvalidValueError: the file has changed.
+        """
+        ...
+
+
+@attrs.frozen
+class Source:
+    """A file to be saved.
+
+    Args:
+        path: its name in the version.
+        size: in bytes.
+        opaque: whether compressing what is no tensor in it is worth a try.
+        open: gives its bytes for the length of a block, which ends with an error if they changed meanwhile.
+    """
+
+    path: str
+    size: int
+    opaque: bool
+    open: Callable[[], AbstractContextManager[Content]]
+
+
+class InMemory:
+    """A file made of buffers, one after another.
+
+    Example:
+        >>> target = memoryview(bytearray(2))
+        >>> InMemory([b"abc", bytearray(b"de")]).read_into(2, target)
+        >>> bytes(target)
+        b'cd'
+    """
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        self._views = [flat(buffer) for buffer in buffers]
+        self._ends = list(accumulate(view.nbytes for view in self._views))
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self._ends[-1] if self._ends else 0
+
+    def view(self, start: int, stop: int) -> memoryview | None:
+        """See `Content.view`."""
+        index = bisect_right(self._ends, start)
+        if index == len(self._ends) or stop > self._ends[index] or not isinstance(self._views[index].obj, bytes):
+            return None
+        return self._within(index, start, stop)
+
+    def read_into(self, start: int, target: memoryview) -> None:
+        """See `Content.read_into`."""
+        index, at = bisect_right(self._ends, start), 0
+        while at < target.nbytes:
+            part = self._within(index, start + at, start + target.nbytes)
+            _copy(part, target[at : at + part.nbytes])
+            at += part.nbytes
+            index += 1
+
+    def _within(self, index: int, start: int, stop: int) -> memoryview:
+        """What of a buffer lies between two places of the file."""
+        begin = self._ends[index] - self._views[index].nbytes
+        return self._views[index][max(0, start - begin) : stop - begin]
+
+
+def _copy(part: memoryview, target: memoryview) -> None:
+    if part.nbytes < _BY_NUMPY:
+        target[:] = part
+        return
+    import numpy as np
+
+    np.copyto(np.frombuffer(target, np.uint8), np.frombuffer(part, np.uint8))  # lets other threads run
+
+
+class OnDisk:
+    """A file by its descriptor.
+
+    Args:
+        descriptor: of the open file.
+        name: what it is called in messages.
+    """
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor = descriptor
+        self._name = name
+
+    def view(self, start: int, stop: int) -> memoryview | None:
+        """See `Content.view`: never."""
+        del start, stop
+        return None
+
+    def read_into(self, start: int, target: memoryview) -> None:
+        """See `Content.read_into`."""
+        at = 0
+        while at < target.nbytes:
+            count = os.preadv(self._descriptor, [target[at:]], start + at)
+            if not count:
+                raise changed(self._name)
+            at += count
+
+
+def changed(name: str) -> InvalidValueError:
+    """The error for a file that changed while it was read."""
+    return InvalidValueError(f"{name} changed while it was saved; save it at rest", path=name)
+
+
+def memory_source(path: str, buffers: Sequence[Buffer], *, opaque: bool = True) -> Source:
+    """Buffers as a `Source`."""
+    content = InMemory(buffers)
+    return Source(path, content.size, opaque, lambda: nullcontext(content))
+
+
+def file_source(path: str, source: Path) -> Source:
+    """A file on disk as a `Source`.
+
+    Raises:
+        OSError: it cannot be looked at.
+        InvalidValueError: later, when it changes while it is read.
+    """
+    size = source.stat().st_size
+
+    @contextmanager
+    def opened() -> Iterator[Content]:
+        with source.open("rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            if before.st_size != size:
+                raise changed(str(source))
+            yield OnDisk(file.fileno(), str(source))
+            after = os.fstat(file.fileno())
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise changed(str(source))
+
+    return Source(path, size, opaque=True, open=opened)
+
+
+class _Stream(io.RawIOBase):
+    """A file to be saved as a stream, for those who look for tensors in it."""
+
+    def __init__(self, content: Content, size: int) -> None:
+        self._content = content
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: Buffer) -> int:  # type: ignore[override]
+        view = flat(target)
+        view = view[: max(0, self._size - self._at)]
+        self._content.read_into(self._at, view)
+        self._at += view.nbytes
+        return view.nbytes
+
+
+def stream(content: Content, size: int) -> BinaryIO:
+    """The bytes of an open file as a stream that can be sought."""
+    return cast(BinaryIO, io.BufferedReader(_Stream(content, size), 1 << 16))
