@@ -25,7 +25,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
         *("chunking", "manifest", "packs", "sink", "zstd"),
         *("stores", "serializers", "diagnosis", "races", "remedies"),
-        *("cache", "cachechoice"),
+        *("cache", "cachechoice", "packcache"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
 }
