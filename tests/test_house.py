@@ -26,7 +26,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("chunking", "splitters", "sources", "pieces", "atrest", "manifest", "packs", "packwriter", "packfiles"),
         *("sink", "zstd"),
         *("stores", "serializers", "diagnosis", "races", "remedies"),
-        *("cache", "cachechoice"),
+        *("cache", "cachechoice", "packcache"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
-from modelkeep.cache import Cache
+from modelkeep.cache import Cache, CacheFolder
 from modelkeep.entry import DamagedError, check_signed, sign
 from modelkeep.errors import (
     ClockError,
@@ -23,6 +23,7 @@ from modelkeep.errors import (
 )
 from modelkeep.forks import renew_after_fork
 from modelkeep.layout import MARKER, is_probe
+from modelkeep.packcache import PackCache
 from modelkeep.stores.cached import Cached
 from modelkeep.stores.port import Store
 from modelkeep.system import System, format_time
@@ -39,14 +40,16 @@ class Home:
     Args:
         store: where everything lies.
         system: the clock, ids, pauses and the author.
-        cache: where copies of journals are kept on this machine, if anywhere.
+        cache: where copies of journals and packs are kept on this machine, if anywhere.
     """
 
     store: Store
     system: System
     cache: Cache | None = None
     lock: Any = attrs.field(factory=threading.RLock, repr=False)
+    _folder: CacheFolder | None = attrs.field(default=None, init=False, repr=False)
     _cached: Store | None = attrs.field(default=None, init=False, repr=False)
+    _packs: PackCache | None = attrs.field(default=None, init=False, repr=False)
     _id: str | None = attrs.field(default=None, init=False)
     _ready: bool = attrs.field(default=False, init=False)
     _clock_checked: bool = attrs.field(default=False, init=False)
@@ -80,8 +83,22 @@ class Home:
             return self.store
         with self.lock:
             if self._cached is None:
-                self._cached = Cached(self.store, self.cache.folder(self.store.url, registry))
+                self._cached = Cached(self.store, self._kept_in(self.cache, registry))
             return self._cached
+
+    def pack_cache(self, registry: str) -> PackCache | None:
+        """What is kept on this machine of the packs; None where nothing is."""
+        if self.cache is None:
+            return None
+        with self.lock:
+            if self._packs is None:
+                self._packs = PackCache(self._kept_in(self.cache, registry))
+            return self._packs
+
+    def _kept_in(self, cache: Cache, registry: str) -> CacheFolder:
+        if self._folder is None:  # one for journals and packs: a folder that is not to be used is told of once
+            self._folder = cache.folder(self.store.url, registry)
+        return self._folder
 
     def prepare(self) -> str:
         """Make sure that this is a registry that can be written to; returns its id. Two requests, once.

@@ -1,11 +1,14 @@
 """A folder on this machine with copies of what a far store said: private, bounded, and safe to lose at any moment.
 
-Each file begins with the BLAKE3 of its key and value, so what is half written, cut off or altered counts as absent.
-Files get their name when they are whole; processes need no lock. Whatever the disk refuses costs time and no more.
+Entries and tiles of journals lie here whole: each file begins with the BLAKE3 of its key and value, so what is half
+written, cut off or altered counts as absent, and gets its name when it is whole. Of packs it has what was read of them
+(see `packcache`), unchecked: whoever reads that knows the digests. Processes need no lock. Whatever the disk refuses
+costs time and no more.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -24,16 +27,21 @@ from modelkeep.errors import NotFoundError
 from modelkeep.system import format_time
 
 ENVIRONMENT = "MODELKEEP_CACHE"
-DEFAULT_SIZE = 512 << 20  # bytes, of all registries together
+DEFAULT_SIZE = 10 << 30  # bytes, of all registries together
 OFF = "off"
 
 _FACTS = "registry.json"
 _TEMPORARY = ".tmp-"
+_PACK = ".pack"
 _NAME = re.compile(r"[0-9a-f]{64}")
-_OURS = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_FACTS)}|{re.escape(_TEMPORARY)}[0-9a-f]{{16}}")
+_OBJECT = re.compile(rf"[0-9a-f]{{64}}({re.escape(_PACK)})?")
+_OURS = re.compile(rf"{_OBJECT.pattern}|{re.escape(_FACTS)}|{re.escape(_TEMPORARY)}[0-9a-f]{{16}}")
 _BLOCK = 4096  # bytes; what the smallest file takes on most disks
 _LOOK_EVERY = 16 << 20  # bytes written, by all processes together, for each look at the size of it all
+_JOURNALS = 512 << 20  # bytes of journals that packs never push out: some 100,000 entries, each of them a request
 _LOW = 0.8  # of the limit: where making room ends
+_SPARE = 0.05  # of the disk is left free by packs,
+_SPARE_AT_MOST = 10 << 30  # bytes of it
 _ABANDONED = 3600  # seconds; a temporary file of that age was left by a process that died
 _CHECK = 32  # bytes
 
@@ -45,8 +53,8 @@ class Kept:
     Args:
         url: where the registry lies; empty if that was lost.
         id: the registry's id.
-        objects: how many objects are kept.
-        bytes: what they take on the disk, in blocks of 4 KiB.
+        objects: how many objects are kept, packs of which a part is kept among them.
+        bytes: what they take on the disk.
         used: when a process last began to use them, by this machine's clock.
     """
 
@@ -101,32 +109,48 @@ class Cache:
     def make_room(self) -> None:
         """Delete the oldest files until the rest takes 80 % of the limit, if now it takes more than the limit.
 
+        The newest 512 MiB of journals, or half of a smaller limit, are not pushed out by packs: an entry that is gone
+        costs a request for its few hundred bytes, a pack that is gone one for its megabytes. What journals take
+        beyond that goes by age as packs do, so that neither fills the cache alone.
+
         Any number of processes may do so at once: each file goes once, and a file that is gone is no error.
         """
-        files = sorted(
-            (facts.st_mtime, _taken(facts), f"{folder}/{name}")
-            for folder in self._folders()
-            for name, facts in _files(folder)
-            if name != _FACTS
-        )
-        abandoned = time.time() - _ABANDONED
-        total = sum(size for _, size, _ in files)
+        files = [file for folder in self._folders() for file in _files(folder) if file.name != _FACTS]
+        files.sort(key=lambda file: (file.used, file.path))
+        total = sum(file.size for file in files)
         goal = total if total <= self.limit else _LOW * self.limit
-        for written, size, path in files:
-            left_over = written < abandoned and f"/{_TEMPORARY}" in path
-            if total > goal or left_over:
-                total -= size
+        safe = _newest_journals(files, min(_JOURNALS, self.limit // 2))
+        abandoned = time.time() - _ABANDONED
+        for file in files:
+            left_over = file.used < abandoned and file.name.startswith(_TEMPORARY)
+            if left_over or (total > goal and file.path not in safe):
+                total -= file.size
                 with suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108  see CacheFolder.get
+                    os.unlink(file.path)  # noqa: PTH108  see CacheFolder.get
 
-    def is_due(self, name: str, size: int) -> bool:
+    def is_due(self, name: str, size: int, *, every: int = _LOOK_EVERY) -> bool:
         """Whether the process that wrote *size* bytes under *name* looks how much there is.
 
         Names are digests, so a fixed share of them makes it one look for so many bytes, whoever writes them: no
         process needs to count, and many short ones keep the limit as well as a long one.
+
+        Args:
+            name: a digest.
+            size: bytes.
+            every: how many bytes one look is for; of a small limit, an eighth of that.
         """
-        every = max(1, min(_LOOK_EVERY, self.limit // 8))
+        every = max(1, min(every, self.limit // 8))
         return int(name[:8], 16) * every < size << 32
+
+    def has_room(self, size: int) -> bool:
+        """Whether *size* bytes of a pack may be written: they leave room for others, here and on the disk.
+
+        One look at the disk: some 3 µs on a local one.
+        """
+        from shutil import disk_usage  # 11 ms, so only where a pack is kept
+
+        disk = disk_usage(self.root)
+        return size <= self.limit // 2 and disk.free - size >= min(_SPARE * disk.total, _SPARE_AT_MOST)
 
     def _folders(self) -> Iterator[str]:
         with suppress(OSError), os.scandir(self.root) as entries:
@@ -134,7 +158,7 @@ class Cache:
 
 
 class CacheFolder:
-    """What is kept of one registry: bytes under keys.
+    """What is kept of one registry: bytes under keys, and parts of packs.
 
     Args:
         cache: where it lies.
@@ -151,7 +175,7 @@ class CacheFolder:
     """
 
     def __init__(self, cache: Cache, url: str, registry: str) -> None:
-        self._cache = cache
+        self.cache = cache
         self._facts = {"url": url, "id": registry}
         self._path = os.fspath(cache.root / digest_of("modelkeep cache 1", registry, url))
         self._usable: bool | None = None  # None: not known, since there is no folder yet
@@ -186,8 +210,8 @@ class CacheFolder:
             self._usable = None  # somebody cleared it; the next put makes it anew
         except OSError:
             return
-        if self._cache.is_due(name, _rounded(len(value) + _CHECK)):
-            self._cache.make_room()
+        if self.cache.is_due(name, _rounded(len(value) + _CHECK)):
+            self.cache.make_room()
 
     def drop(self, keys: list[str]) -> None:
         """Keep nothing under *keys* any more."""
@@ -196,11 +220,37 @@ class CacheFolder:
                 self._unlink(_name(key))
 
     def forget(self) -> None:
-        """Keep nothing of this registry any more."""
+        """Keep nothing of this registry's journals any more. Packs stay: by their digests they are of any past."""
         if self._is_usable():
-            for name, _ in _files(self._path):
-                if _NAME.fullmatch(name):
-                    self._unlink(name)
+            for file in _files(self._path):
+                if _NAME.fullmatch(file.name):
+                    self._unlink(file.name)
+
+    def open_pack(self, key: str, *, writing: int = 0) -> io.FileIO | None:
+        """Open the file with what is kept of the pack *key*; None if there is none, or none is to be used.
+
+        Args:
+            key: of the pack.
+            writing: how many bytes the caller will write, if any; then a file is made if need be, and None means that
+                they are not to be kept.
+        """
+        path = f"{self._path}/{_name(key)}{_PACK}"
+        try:
+            if not writing:
+                return io.FileIO(path, "r", opener=_open_own) if self._is_usable() else None
+            if (self._is_usable() or self._make()) and self.cache.has_room(writing):
+                return io.FileIO(path, "r+", opener=_open_own)
+        except FileNotFoundError:
+            if writing:
+                self._usable = None  # see put
+        except OSError:
+            pass
+        return None
+
+    def drop_pack(self, key: str) -> None:
+        """Keep nothing of the pack *key* any more."""
+        if self._is_usable():
+            self._unlink(f"{_name(key)}{_PACK}")
 
     def _unlink(self, name: str) -> None:
         with suppress(OSError):
@@ -229,7 +279,7 @@ class CacheFolder:
 
     def _is_ours(self) -> bool:
         """Whether nobody else could have put bytes there; a warning says what to do if somebody could."""
-        for place, look in ((os.fspath(self._cache.root), os.stat), (self._path, os.lstat)):
+        for place, look in ((os.fspath(self.cache.root), os.stat), (self._path, os.lstat)):
             fault = _fault(look(place))
             if fault:
                 _warn(place, fault)
@@ -239,7 +289,7 @@ class CacheFolder:
     def _make(self) -> bool:
         if self._usable is False:
             return False
-        self._cache.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.cache.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
             os.mkdir(self._path, 0o700)  # noqa: PTH102  see get
         return self._is_usable()
@@ -251,6 +301,12 @@ class CacheFolder:
                 os.utime(f"{self._path}/{_FACTS}")
             except FileNotFoundError:
                 self._write(_FACTS, orjson.dumps(self._facts))
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file that no link leads to; where it is to be written, make it if need be."""
+    made = os.O_CREAT if flags & os.O_RDWR else 0
+    return os.open(path, flags | made | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def _fault(facts: os.stat_result) -> str:
@@ -285,40 +341,76 @@ def _rounded(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _taken(facts: os.stat_result) -> int:
-    return _rounded(facts.st_size)
+@attrs.frozen
+class _File:
+    """A file of ours.
+
+    Args:
+        path: where it lies.
+        name: the last part of that.
+        used: when it was last written, or said to be in use; seconds of this machine's clock.
+        size: what it takes on the disk, in bytes.
+    """
+
+    path: str
+    name: str
+    used: float
+    size: int
+
+    @classmethod
+    def of(cls, entry: os.DirEntry[str]) -> _File:
+        facts = entry.stat(follow_symlinks=False)
+        return cls(entry.path, entry.name, facts.st_mtime, _taken(entry.name, facts))
 
 
-def _files(folder: str) -> list[tuple[str, os.stat_result]]:
+def _taken(name: str, facts: os.stat_result) -> int:
+    """Of a pack only what was read takes room. Windows does not say how much, and its files have no holes."""
+    blocks = getattr(facts, "st_blocks", None) if name.endswith(_PACK) else None
+    return _rounded(facts.st_size) if blocks is None else blocks * 512
+
+
+def _files(folder: str) -> list[_File]:
     """Our own files in *folder*: should it hold others, they are left alone."""
     found = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(OSError):  # gone meanwhile
                 if _OURS.fullmatch(entry.name):
-                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+                    found.append(_File.of(entry))
     return found
 
 
+def _newest_journals(files: list[_File], size: int) -> set[str]:
+    """The paths of the newest files that are no packs, up to *size* bytes; *files* begins with the oldest."""
+    paths = set()
+    for file in reversed(files):
+        if not file.name.endswith(_PACK):
+            size -= file.size
+            if size < 0:
+                break
+            paths.add(file.path)
+    return paths
+
+
 def _kept(folder: str) -> Kept:
-    files = dict(_files(folder))
+    files = _files(folder)
     try:
         facts = orjson.loads((Path(folder) / _FACTS).read_bytes())
         url, registry = str(facts["url"]), str(facts["id"])
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         url = registry = ""
-    used = files[_FACTS].st_mtime if _FACTS in files else 0.0
-    objects = sum(map(bool, map(_NAME.fullmatch, files)))
+    used = next((file.used for file in files if file.name == _FACTS), 0.0)
+    objects = sum(_OBJECT.fullmatch(file.name) is not None for file in files)
     time_used = format_time(datetime.fromtimestamp(used, UTC))
-    return Kept(url, registry, objects, sum(map(_taken, files.values())), time_used)
+    return Kept(url, registry, objects, sum(file.size for file in files), time_used)
 
 
 def _remove(folder: str) -> int:
     freed = 0
-    for name, facts in _files(folder):
+    for file in _files(folder):
         with suppress(OSError):
-            (Path(folder) / name).unlink()
-            freed += _taken(facts)
+            Path(file.path).unlink()
+            freed += file.size
     with suppress(OSError):
         Path(folder).rmdir()
     return freed

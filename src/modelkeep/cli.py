@@ -273,7 +273,7 @@ def _show_diagnosis(diagnosis: mk.Diagnosis, page: Page) -> None:
 
 @cli.group(short_help="What this machine keeps of remote registries.")
 def cache() -> None:
-    """Show or delete the copies of journals that this machine keeps of remote registries.
+    """Show or delete the copies of journals and packs that this machine keeps of remote registries.
 
     They lie in $MODELKEEP_CACHE, else in the folder for the user's caches. Deleting them is always safe.
     """
