@@ -9,7 +9,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,16 +54,61 @@ class Row:
 def table(title: str, against: str, rows: Sequence[Row]) -> None:
     """Print *rows*; *against* names what the ratio divides by."""
     head = ["", "runs", "median", "p99", "worst", f"x {against}" if against else "ratio", "limit", ""]
-    lines = [head, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    _print(title, [head, *(row.cells() for row in rows)])
+
+
+@attrs.frozen
+class Size:
+    """Bytes of one thing.
+
+    Args:
+        what: its name.
+        size: how many.
+        of: those that it is compared with; None if it is compared with nothing.
+        limit: what *size* should not exceed.
+    """
+
+    what: str
+    size: float
+    of: float | None = None
+    limit: float | None = None
+
+    def cells(self) -> list[str]:
+        limit = "" if self.limit is None else mebibytes(self.limit)
+        return [
+            self.what,
+            mebibytes(self.size),
+            f"{self.size / self.of:.4f}" if self.of else "",
+            f"{limit} ({self.limit / self.of:.4f})" if self.limit is not None and self.of else limit,
+            ""
+            if self.limit is None
+            else "met"
+            if self.size <= self.limit
+            else f"short, {self.size / self.limit:.2f} x",
+        ]
+
+
+def sizes(title: str, against: str, rows: Sequence[Size]) -> None:
+    """Print *rows*; *against* names what the ratio divides by."""
+    _print(title, [["", "size", f"x {against}", "limit", ""], *(row.cells() for row in rows)])
+
+
+def _print(title: str, lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     print(f"\n{title}")
     for line in lines:
         print(
             "  ".join(
                 cell.ljust(width) if i == 0 else cell.rjust(width)
                 for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
+            ).rstrip(),
+            flush=True,
         )
+
+
+def mebibytes(count: float) -> str:
+    """A number of bytes in a unit that fits."""
+    return f"{count / (1 << 20):.1f} MiB" if abs(count) >= 1 << 20 else f"{count / 1024:.1f} KiB"
 
 
 def shown(seconds: float) -> str:
@@ -79,15 +124,35 @@ def percentile(seconds: Sequence[float], share: float) -> float:
 
 
 def timed(work: Callable[[], object], clock: Clock = time.perf_counter) -> float:
-    """How long one call takes."""
+    """How long one call takes; to free what it gave back is no part of it."""
     start = clock()
-    work()
-    return clock() - start
+    given = work()
+    taken = clock() - start
+    del given
+    return taken
 
 
-def in_turn(works: Sequence[Callable[[], object]], times: int, clock: Clock = time.perf_counter) -> list[list[float]]:
-    """Measure several things turn about, so that a slow moment of the machine hits all of them."""
-    rounds = [[timed(work, clock) for work in works] for _ in range(times)]
+def in_turn(
+    works: Sequence[Callable[[], object]],
+    times: int,
+    clock: Clock = time.perf_counter,
+    after: Callable[[], object] = lambda: None,
+) -> list[list[float]]:
+    """Measure several things turn about, so that a slow moment of the machine hits all of them.
+
+    Args:
+        works: what to measure.
+        times: how often each.
+        clock: what to measure it with.
+        after: called after each, and not measured.
+    """
+
+    def once(work: Callable[[], object]) -> float:
+        taken = timed(work, clock)
+        after()
+        return taken
+
+    rounds = [[once(work) for work in works] for _ in range(times)]
     return [list(column) for column in zip(*rounds, strict=True)]
 
 
@@ -110,6 +175,19 @@ def _file_system(folder: Path) -> str:
 def folder_argument(parser: argparse.ArgumentParser) -> None:
     """Let the user say where to write."""
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to write (a disk)")
+
+
+def only_argument(parser: argparse.ArgumentParser, parts: Iterable[str]) -> None:
+    """Let the user choose *parts*: ``--only save,load``."""
+    known = tuple(parts)
+
+    def chosen(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not among {', '.join(known)}")
+        return names
+
+    parser.add_argument("--only", type=chosen, default=known, metavar="PART,…", help=f"of {', '.join(known)}")
 
 
 @contextmanager

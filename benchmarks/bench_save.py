@@ -9,8 +9,9 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import modelkeep as mk
 
 BANDS = ((1, 100), (100, 1000), (1000, 10_000))
 TINY = {"w": np.arange(16.0)}
+FORESTS = 17  # a prime, and more than a save looks back
 SAVED: dict[str, Any] = {"params": {"depth": 6}, "metrics": {"auc": 0.91}}
 
 
@@ -69,16 +71,16 @@ def tiny(folder: Path, versions: int) -> None:
             ])  # fmt: skip
 
 
-def forest() -> Any:
-    """A random forest that joblib writes in some 128 KiB."""
+def forest(seed: int = 0) -> Any:
+    """A random forest that joblib writes in some 150 KiB."""
     from sklearn.datasets import load_breast_cancer
     from sklearn.ensemble import RandomForestClassifier
 
     x, y = load_breast_cancer(return_X_y=True)
-    return RandomForestClassifier(n_estimators=40, random_state=0).fit(x, y)
+    return RandomForestClassifier(n_estimators=40, random_state=seed).fit(x, y)
 
 
-def pins_save(folder: Path, model: Any) -> Callable[[], object] | None:
+def pins_save(folder: Path, models: Iterator[Any]) -> Callable[[], object] | None:
     """Save with pins, or None if it is not installed."""
     try:
         from pins import board_folder
@@ -89,7 +91,7 @@ def pins_save(folder: Path, model: Any) -> Callable[[], object] | None:
     def save() -> None:
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it announces each pin
             warnings.simplefilter("ignore")
-            board.pin_write(model, f"forest-{uuid.uuid4().hex}", type="joblib")
+            board.pin_write(next(models), f"forest-{uuid.uuid4().hex}", type="joblib")
 
     return save
 
@@ -104,22 +106,22 @@ def joblib_synced(joblib: Any, model: Any, path: Path) -> None:
 
 
 def small_forest(folder: Path, times: int) -> None:
-    """Wall of a save of a forest, turn about with joblib and pins."""
+    """Wall of a save of a forest, turn about with joblib and pins; each time another one, so that nothing is shared."""
     import joblib
 
-    model = forest()
+    models = cycle([forest(seed) for seed in range(FORESTS)])
     plain = folder / "joblib"
     plain.mkdir()
     fast = mk.Registry(folder / "forest", durable=False)
     durable = mk.Registry(folder / "forest-durable")
     names = iter(range(10**9))
     works: dict[str, Callable[[], object]] = {
-        "joblib.dump": lambda: joblib.dump(model, plain / f"{next(names)}.joblib"),
-        "modelkeep, durable=False": lambda: fast.save(model, "forest"),
-        "joblib.dump and 2 fsyncs": lambda: joblib_synced(joblib, model, plain / f"{next(names)}.joblib"),
-        "modelkeep, durable": lambda: durable.save(model, "forest"),
+        "joblib.dump": lambda: joblib.dump(next(models), plain / f"{next(names)}.joblib"),
+        "modelkeep, durable=False": lambda: fast.save(next(models), "forest"),
+        "joblib.dump and 2 fsyncs": lambda: joblib_synced(joblib, next(models), plain / f"{next(names)}.joblib"),
+        "modelkeep, durable": lambda: durable.save(next(models), "forest"),
     }
-    if pins := pins_save(folder, model):
+    if pins := pins_save(folder, models):
         works["pins, joblib"] = pins
     for work in works.values():
         timed(work)
