@@ -8,7 +8,9 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,32 +21,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modelkeep import packfiles, packwriter, pieces, zstd
 from modelkeep import packs as packs_module
-from modelkeep import zstd
 from modelkeep.digest import Buffer, digest, raw_digest
 from modelkeep.errors import IntegrityError, InvalidValueError, MissingObjectError, SerializerError, StoreError
 from modelkeep.folds.versions import Create, Versions
 from modelkeep.layout import pack_key
 from modelkeep.manifest import RAW, ZSTD, Manifest, Piece
-from modelkeep.packs import (
-    MAGIC,
-    PackFiles,
-    Source,
-    Written,
-    content_of,
-    file_source,
-    padding_faults,
-    read_manifest,
-    write_packs,
-)
+from modelkeep.packfiles import PackFiles
+from modelkeep.packs import MAGIC, padding_faults, read_manifest
+from modelkeep.packwriter import Written, content_of, write_packs
+from modelkeep.pieces import read_pieces
 from modelkeep.sink import SaveSink
+from modelkeep.sources import InMemory, Source, file_source, memory_source
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.port import Store
 from modelkeep.stores.wrappers import Recording
 from modelkeep.version import Place
 
 NAME = "churn"
-NOISE = np.random.default_rng(7).bytes(1 << 20)
+RNG = np.random.default_rng(7)
+NOISE = RNG.bytes(1 << 20)
 
 
 def ids() -> Iterator[str]:
@@ -56,7 +53,7 @@ def key(number: int) -> str:
 
 
 def source(path: str, *buffers: Buffer, opaque: bool = False) -> Source:
-    return Source(path, opaque, lambda: iter(buffers))
+    return memory_source(path, buffers, opaque=opaque)
 
 
 def saved(store: Store, *sources: Source, record: bytes = b"{}") -> Written:
@@ -96,13 +93,23 @@ FILES = st.dictionaries(
 )
 
 
+def cut_small(monkeypatch: pytest.MonkeyPatch, average: int, pack: int = packs_module.MAX_PACK) -> None:
+    """Pieces of *average* bytes, at most four times as many, packs of *pack* bytes, and threads as for large files."""
+    monkeypatch.setattr(pieces, "half_window", lambda _: average // 2)
+    monkeypatch.setattr(pieces, "_AT_ONCE", 3 * average)
+    monkeypatch.setattr(pieces, "SMALL", 0)
+    monkeypatch.setattr(packwriter, "MAX_PACK", pack)
+
+
 @pytest.fixture(params=["as shipped", "tiny"])
 def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the shipped limits, and with tiny ones, so that small files take many pieces and packs."""
+    """With the shipped limits, and with tiny ones, so that small files take many pieces, packs, runs and threads."""
     if request.param == "tiny":
-        monkeypatch.setattr(packs_module, "PIECE", 32)
-        monkeypatch.setattr(packs_module, "MAX_PACK", 150)
+        cut_small(monkeypatch, 16, 150)
         monkeypatch.setattr(packs_module, "WHOLE", 500)
+        monkeypatch.setattr(packfiles, "_RUN", 64)
+        monkeypatch.setattr(packfiles, "_GAP", 8)
+        monkeypatch.setattr(packfiles, "_AT_ONCE", 32)
 
 
 @pytest.mark.usefixtures("_sizes")
@@ -165,10 +172,10 @@ def test_a_file_that_is_not_there_is_refused_with_those_that_are() -> None:
             ask("c")
 
 
-def test_a_piece_can_be_read_by_itself() -> None:
+def test_pieces_can_be_read_by_themselves() -> None:
     store = MemoryStore()
     kept = opened(store, saved(store, source("a", b"12345")).place)
-    assert bytes(kept.piece(kept.manifest.files[0][1][0])) == b"12345"
+    assert [bytes(piece) for piece in kept.pieces(kept.manifest.files[0][1])] == [b"12345"]
 
 
 def test_buffers_of_any_kind_and_shape_are_taken() -> None:
@@ -185,16 +192,17 @@ def test_buffers_of_any_kind_and_shape_are_taken() -> None:
 
 def test_a_buffer_of_no_elements_in_several_dimensions_is_taken() -> None:
     empty: Any = np.zeros((0, 3))
-    assert list(source("a", memoryview(empty)).pieces()) == []
+    assert list(read_pieces([source("a", memoryview(empty))])) == []
 
 
-def test_cutting_into_pieces_copies_nothing_within_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 4)
-    whole = bytearray(b"abcdefghij")
-    cut = list(source("a", whole, b"kl").pieces())
-    assert [bytes(piece) for piece in cut] == [b"abcd", b"efgh", b"ijkl"]
-    whole[0] = ord("x")
-    assert bytes(cut[0]) == b"xbcd"
+@given(st.lists(st.binary(max_size=20), max_size=6), st.data())
+def test_a_span_of_several_buffers_is_read_whole(buffers: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(buffers)
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    content, target = InMemory([bytearray(buffer) for buffer in buffers]), memoryview(bytearray(stop - start))
+    content.read_into(start, target)
+    assert bytes(target) == whole[start:stop]
 
 
 # How they lie
@@ -219,15 +227,13 @@ def test_compressed_pieces_lie_without_a_gap() -> None:
     assert all(at + length == after for (at, length), (after, _) in pairwise(found))
 
 
-def test_equal_pieces_are_stored_once_within_and_between_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 100)
+def test_equal_pieces_are_stored_once_within_and_between_files() -> None:
     store = MemoryStore()
-    written = saved(store, source("a", NOISE[:100] * 3), source("b", NOISE[:100], NOISE[200:300]))
+    written = saved(store, source("a", NOISE[:100]), source("b", NOISE[:100]), source("c", NOISE[200:300]))
     assert len({p.offset for _, own in written.manifest.files for p in own}) == 2
     assert store.get(key(1)).count(NOISE[:100]) == 1
     kept = opened(store, written.place)
-    assert bytes(kept.read("a")) == NOISE[:100] * 3
-    assert bytes(kept.read("b")) == NOISE[:100] + NOISE[200:300]
+    assert [bytes(kept.read(path)) for path in "abc"] == [NOISE[:100], NOISE[:100], NOISE[200:300]]
 
 
 def test_a_piece_is_compressed_only_where_that_is_worth_it_and_was_asked_for() -> None:
@@ -248,8 +254,7 @@ def test_a_piece_is_compressed_only_where_that_is_worth_it_and_was_asked_for() -
 def test_a_save_larger_than_a_pack_takes_several_and_the_manifest_ends_the_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 100)
-    monkeypatch.setattr(packs_module, "MAX_PACK", 1000)
+    cut_small(monkeypatch, 100, 1000)
     store = Recording(MemoryStore())
     written = saved(store, source("a", NOISE[:4000]))
     packs = written.manifest.packs
@@ -258,12 +263,12 @@ def test_a_save_larger_than_a_pack_takes_several_and_the_manifest_ends_the_last(
     assert written.place.pack == packs[-1]
     assert written.place.offset + written.place.length == len(store.get(key(len(packs))))
     for number in range(1, len(packs)):
-        assert 900 < len(store.get(key(number))) <= 1000
+        assert 200 < len(store.get(key(number))) <= 1000
     assert bytes(opened(store, written.place).read("a")) == NOISE[:4000]
 
 
 def test_a_piece_is_never_split_between_packs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "MAX_PACK", 1000)
+    monkeypatch.setattr(packwriter, "MAX_PACK", 1000)
     store = MemoryStore()
     written = saved(store, source("a", NOISE[:3000]), source("b", NOISE[3000:3900]))
     assert [len(own) for _, own in written.manifest.files] == [1, 1]
@@ -271,8 +276,7 @@ def test_a_piece_is_never_split_between_packs(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_model_of_any_size_can_be_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 8)
-    monkeypatch.setattr(packs_module, "MAX_PACK", 256)  # one millionth: a model of 16 GB is one of 16 kB here
+    cut_small(monkeypatch, 8, 256)  # one millionth: a model of 16 GB is one of 16 kB here
     written = saved(MemoryStore(), source("a", NOISE[:16_000]))
     create = Create(
         number=1,
@@ -300,12 +304,16 @@ def test_a_small_version_is_read_with_one_request() -> None:
     assert store.requests == [("get", key(1))]
 
 
-def test_a_large_version_costs_a_request_for_the_manifest_and_one_for_each_file(
+class Far(MemoryStore):
+    remote = True
+
+
+def test_a_large_version_far_away_costs_a_request_for_the_manifest_and_one_for_each_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(packs_module, "WHOLE", 100)
-    monkeypatch.setattr(packs_module, "PIECE", 1000)
-    store = Recording(MemoryStore())
+    cut_small(monkeypatch, 1000)
+    store = Recording(Far())
     place = saved(store, source("a", NOISE[:9000]), source("b", NOISE[9000:9500])).place
     store.forget()
     kept = opened(store, place)
@@ -339,7 +347,7 @@ def faults(store: MemoryStore, written: Written) -> list[str]:
 
 def test_every_single_flipped_bit_of_a_pack_is_noticed() -> None:
     store = MemoryStore()
-    written = saved(store, source("a", b"raw"), source("b", b"to be or not " * 9, opaque=True), source("c", b"x" * 7))
+    written = saved(store, source("a", b"raw"), source("b", b"to be or not " * 50, opaque=True), source("c", b"x" * 7))
     whole = store.get(key(1))
     assert {p.codec for _, own in written.manifest.files for p in own} == {RAW, ZSTD}
     assert faults(store, written) == []
@@ -355,7 +363,7 @@ def test_every_single_flipped_bit_of_a_pack_is_noticed() -> None:
 
 def test_a_flipped_bit_in_a_file_never_comes_back_as_that_file() -> None:
     store = MemoryStore()
-    written = saved(store, source("b", b"to be or not " * 9, opaque=True))
+    written = saved(store, source("b", b"to be or not " * 50, opaque=True))
     whole = store.get(key(1))
     for bit in range(8 * len(whole)):
         flipped = bytearray(whole)
@@ -365,14 +373,14 @@ def test_a_flipped_bit_in_a_file_never_comes_back_as_that_file() -> None:
             came_back = bytes(opened(store, written.place).read("b"))
         except IntegrityError as error:
             came_back = error.key.encode()
-        assert came_back in (b"to be or not " * 9, key(1).encode())
+        assert came_back in (b"to be or not " * 50, key(1).encode())
 
 
 @pytest.mark.parametrize("limit", [1 << 20, 0])
 def test_every_truncation_and_extension_is_noticed(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packs_module, "WHOLE", limit)
     store = MemoryStore()
-    written = saved(store, source("a", b"raw"), source("b", b"to be or not " * 9, opaque=True))
+    written = saved(store, source("a", b"raw"), source("b", b"to be or not " * 50, opaque=True))
     whole = store.get(key(1))
     for length in range(len(whole)):
         overwrite(store, key(1), whole[:length])
@@ -392,8 +400,7 @@ def test_padding_that_is_not_zero_and_a_wrong_beginning_are_noticed() -> None:
 
 
 def test_two_packs_that_changed_places_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 100)
-    monkeypatch.setattr(packs_module, "MAX_PACK", 300)
+    cut_small(monkeypatch, 100, 300)
     store = MemoryStore()
     written = saved(store, source("a", NOISE[:1000]))
     first, second = store.get(key(1)), store.get(key(2))
@@ -441,7 +448,10 @@ def test_a_piece_that_unpacks_to_more_than_it_says_is_refused() -> None:
     assert len(bomb) < 20_000
     for length in (0, 5, 99_999_999):
         with pytest.raises(IntegrityError, match="more"):
-            forged(ZSTD, raw_digest(bytes(5)), bomb, length).read("a")
+            forged(ZSTD, raw_digest(bytes(5)), bomb, length).check()
+        if length:
+            with pytest.raises(IntegrityError, match="more"):
+                forged(ZSTD, raw_digest(bytes(5)), bomb, length).read("a")
 
 
 def test_a_piece_that_unpacks_to_less_than_it_says_is_refused() -> None:
@@ -453,7 +463,7 @@ def test_a_piece_that_unpacks_to_less_than_it_says_is_refused() -> None:
 
 
 def test_a_file_that_is_damaged_is_not_extracted_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 100)
+    cut_small(monkeypatch, 100)
     store = MemoryStore()
     written = saved(store, source("a", NOISE[:1000]))
     raw = bytearray(store.get(key(1)))
@@ -481,23 +491,25 @@ def test_a_file_with_the_longest_name_that_a_disk_takes_is_extracted(tmp_path: P
 
 
 def test_a_source_that_fails_leaves_no_pack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 100)
-    monkeypatch.setattr(packs_module, "MAX_PACK", 300)
-    store = MemoryStore()
+    monkeypatch.setattr(packwriter, "MAX_PACK", 1 << 20)
+    store = Recording(MemoryStore())
 
-    def breaking() -> Iterator[bytes]:
-        yield NOISE[:1000]
-        raise ZeroDivisionError
+    class Breaking(InMemory):
+        def read_into(self, start: int, target: memoryview) -> None:
+            if start:
+                raise ZeroDivisionError
+            super().read_into(start, target)
 
+    content = Breaking([bytearray(RNG.bytes(9 << 20))])
     with pytest.raises(ZeroDivisionError):
-        saved(store, Source("a", opaque=False, buffers=breaking))
+        saved(store, Source("a", content.size, opaque=False, open=lambda: nullcontext(content)))
+    assert store.counts()["put_pack"] > 2
     assert list(store.list("")) == []
 
 
 @pytest.mark.parametrize("error", [StoreError, KeyboardInterrupt])
 def test_a_store_that_fails_is_left_without_packs(error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs_module, "PIECE", 100)
-    monkeypatch.setattr(packs_module, "MAX_PACK", 300)
+    cut_small(monkeypatch, 100, 300)
 
     class Full(MemoryStore):
         def put_pack(self, key: str, source: Any) -> None:
@@ -525,15 +537,23 @@ def test_the_error_of_the_save_is_told_even_if_cleaning_up_fails_too() -> None:
         saved(Broken(), source("a", b"1"))
 
 
+def read_while(file: Source, change: Callable[[], object]) -> None:
+    with file.open() as content:
+        time.sleep(0.02)  # a disk's clock is coarse
+        change()
+        content.read_into(0, memoryview(bytearray(file.size)))
+
+
 def test_a_file_that_changes_while_it_is_saved_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(b"12345")
-    steps = file_source("a", path).buffers()
-    assert bytes(next(steps)) == b"12345"
-    with path.open("ab") as file:
-        file.write(b"6")
-    with pytest.raises(InvalidValueError, match="changed while it was saved: 5 bytes before, 6 read"):
-        list(steps)
+    for harm in (b"123456", b"1234", b"54321"):
+        path.write_bytes(b"12345")
+        file = file_source("a", path)
+        with pytest.raises(InvalidValueError, match="changed while it was saved"):
+            read_while(file, partial(path.write_bytes, harm))
+    path.write_bytes(b"123456")
+    with pytest.raises(InvalidValueError, match="changed while it was saved"):
+        saved(MemoryStore(), file)
     store = MemoryStore()
     assert bytes(opened(store, saved(store, file_source("a", path)).place).read("a")) == b"123456"
 
@@ -601,7 +621,7 @@ def test_a_stream_that_fails_adds_no_file() -> None:
 
 
 def test_a_long_stream_leaves_no_open_file_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelkeep.sink.PIECE", 10)
+    monkeypatch.setattr("modelkeep.sink._SPOOL", 10)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         with SaveSink() as sink, sink.stream("a") as stream:
@@ -637,8 +657,9 @@ def test_bytes_that_nobody_can_change_are_not_copied() -> None:
             taken.extend(part.obj for part in parts if isinstance(part, memoryview))
             super().put_pack(key, parts)
 
-    saved(Looking(), source("a", NOISE))
-    assert taken[0] is NOISE
+    few = NOISE[:50_000]
+    saved(Looking(), source("a", few))
+    assert taken[0] is few
 
 
 def test_a_stream_of_many_small_pieces_is_not_searched_from_the_first_for_each_read() -> None:

@@ -23,6 +23,7 @@ def test_schedules_do_what_they_are_for() -> None:
     assert sum(outcome.faults for outcome in outcomes) > 100
     assert sum(outcome.saves for outcome in outcomes) > 200
     assert sum(outcome.entries for outcome in outcomes) > 400
+    assert sum(outcome.shared for outcome in outcomes) > 40
 
 
 def test_a_seed_replays_its_schedule() -> None:

@@ -197,7 +197,9 @@ def open_files(line: Line, found: Found, *, lazy: bool = False) -> tuple[PackFil
         except ManifestError as error:
             raise IntegrityError(f"{line.name}:{found.number}: {error}; upgrade modelkeep") from None
         line.recent.remember(found.at, manifest)
-        return PackFiles(line.home.store, line.name, manifest, last, line.home.packs_kept(), lazy), record
+        registry = line.home.id()
+        kept = line.home.pack_cache(registry) if registry else None
+        return PackFiles(line.home.store, line.name, manifest, last, kept, lazy), record
 
 
 def is_mapped(files: PackFiles) -> bool:

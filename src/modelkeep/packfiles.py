@@ -1,6 +1,7 @@
 """Reading packs: the files of a version, mapped where they can be, else read into their final memory.
 
-Every byte is checked on the way, unless the caller is lazy about maps. A map is private (copy on write): what its user changes nobody else sees, and no file changes.
+Every byte is checked on the way, unless the caller is lazy about maps. A map is private (copy on write): what its user
+changes nobody else sees, and no file changes.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from modelkeep.testing.serializers import (
     save_in_memory,
 )
 
+
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Arrays of 16 KiB lie apart already, so that tests need no large ones."""

@@ -900,7 +900,7 @@ def test_a_folder_that_lost_its_name_is_still_counted_and_cleared(cache: Cache) 
 
 
 def small_tiles() -> Any:
-    return simulate._small_tiles()
+    return simulate._small()
 
 
 @pytest.mark.parametrize("first", range(0, 200, 100))

@@ -36,6 +36,7 @@ class Outcome:
         faults: calls that went wrong.
         entries: journal entries written.
         saves: saves that were acknowledged.
+        shared: versions that need packs of other saves.
     """
 
     seed: int
@@ -44,12 +45,16 @@ class Outcome:
     faults: int
     entries: int
     saves: int
+    shared: int
 
 
 @contextmanager
-def _small_tiles() -> Iterator[None]:
-    """Tiles of three entries and windows of a few, so that short schedules pass every boundary."""
+def _small() -> Iterator[None]:
+    """Tiles of three entries, windows of a few, and tensors of 64 bytes that are worth sharing."""
     with (
+        mock.patch("modelkeep.pieces.SMALL", 64),
+        mock.patch("modelkeep.splitters.SMALL", 64),
+        mock.patch("modelkeep._publish._LOOK_FROM", 0),
         mock.patch("modelkeep.journal.FAN_OUT", 3),
         mock.patch("modelkeep.reading.FAN_OUT", 3),
         mock.patch("modelkeep.tiles.FAN_OUT", 3),
@@ -74,7 +79,7 @@ def run(
     world = World(seed, oracle.watch, oracle.attempt, overwrites=overwrites)
     oracle.world = world
     names = ["a", "b"][: 1 if world.directed else world.random.choice([1, 1, 2])]
-    with _small_tiles(), plant(), warnings.catch_warnings():
+    with _small(), plant(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plays = [Play(world, oracle, index, names) for index in range(world.random.randint(2, 5))]
         world.run()
@@ -88,4 +93,4 @@ def run(
                 play.actor.greenlet.throw(greenlet.GreenletExit)
     violation = str(world.violations[0]) if world.violations else None
     saves = sum(len(play.acknowledged) for play in plays)
-    return Outcome(seed, violation, world.step, world.faults, oracle.entries, saves)
+    return Outcome(seed, violation, world.step, world.faults, oracle.entries, saves, oracle.shared)

@@ -28,6 +28,7 @@ from modelkeep.registry import Registry
 from modelkeep.testing.simulate.oracle import Oracle, require
 from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Violation, World
 
+FROZEN = 16  # numbers of 8 bytes in the tensor that versions share
 ALIASES = ("production", "production", "production", "production", "staging")
 _ORDINARY = (ClosedError, ConflictError, NotFoundError, StoreError, TakenError, UnsettledError)
 
@@ -163,7 +164,8 @@ class Play:
         options: dict[str, Any] = self.random.choice(
             [{}, {}, {"bump": "minor"}, {"label": "1.0.0"}, {"label": "2.0.0"}]
         )
-        version = self.registry.save({"w": np.array(payload)}, name, metrics={"m": float(payload[1])}, **options)
+        model = {"w": np.array(payload), "frozen": np.full(FROZEN, self.random.randrange(3))}  # some of it shared
+        version = self.registry.save(model, name, metrics={"m": float(payload[1])}, **options)
         truth = self.oracle.model(name)
         require(
             truth.payloads.get(version.number) == payload, f"{version.ref} was acknowledged, and is not what was saved"

@@ -89,6 +89,7 @@ class Oracle:
         self.models: dict[str, ModelTruth] = {}
         self.world: Any = None
         self.entries = 0
+        self.shared = 0
 
     def model(self, name: str) -> ModelTruth:
         """What is true of a model."""
@@ -147,6 +148,7 @@ class Oracle:
 
     def _on_create(self, truth: ModelTruth, op: dict[str, Any], intent: Intent, key: str) -> None:
         number = op["number"]
+        self.shared += len({pack.partition("-")[0] for pack in op["packs"]}) > 1
         require(truth.is_open, f"{key}: saved to a closed model")
         require(number == len(truth.payloads) + 1, f"{key}: version {number} after {len(truth.payloads)}")
         for pack in op["packs"]:
