@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelkeep import zstd
-from modelkeep.manifest import MAGIC, RAW, ZSTD, Manifest, ManifestError, Piece, encode_record, parse_record
+from modelkeep.codecs import RAW, WIDTHS, ZSTD
+from modelkeep.manifest import MAGIC, MAX_DEPTH, Manifest, ManifestError, Piece, encode_record, parse_record
 from modelkeep.version import FileFacts, Origin, Parent, Record, check_path, content_digest
 
 D = blake3(b"").digest()
@@ -28,11 +29,14 @@ DIGESTS = st.binary(min_size=32, max_size=32)
 @st.composite
 def pieces(draw: st.DrawFn, packs: int) -> Piece:
     own, length = draw(DIGESTS), draw(st.integers(0, 2**32 - 1))
-    where = {"pack": draw(st.integers(0, packs - 1)), "offset": draw(st.integers(0, 2**64 - 1))}
+    pack, offset = draw(st.integers(0, packs - 1)), draw(st.integers(0, 2**64 - 1))
     if draw(st.booleans()):
-        return Piece(own, own, codec=RAW, stored=length, length=length, **where)
-    stored = draw(st.integers(0, 2**32 - 1))
-    return Piece(own, draw(DIGESTS), codec=ZSTD, stored=stored, length=length, **where)
+        return Piece(own, own, pack, RAW, length, offset, length)
+    piece = Piece(own, draw(DIGESTS), pack, ZSTD, draw(st.integers(0, 2**32 - 1)), offset, length)
+    for depth in range(draw(st.integers(0, MAX_DEPTH))):
+        width = draw(st.sampled_from(WIDTHS))
+        piece = Piece(draw(DIGESTS), draw(DIGESTS), pack, ZSTD, depth, offset, length, width, piece)
+    return piece
 
 
 @st.composite
@@ -53,8 +57,8 @@ def put_together(head: Any, *, record: bytes = b"{}", table: bytes = b"", count:
 
 
 def row(**changed: Any) -> bytes:
-    fields = {"own": D, "stored_digest": D, "pack": 0, "codec": RAW, "zero": 0, "stored": 5, "offset": 16, "length": 5}
-    return struct.pack("<32s32sHBBIQI4s", *({**fields, "zeros": b""} | changed).values())
+    fields = {"own": D, "stored_digest": D, "pack": 0, "codec": RAW, "width": 0, "stored": 5, "offset": 16, "length": 5}
+    return struct.pack("<32s32sHBBIQII", *({**fields, "base": 0} | changed).values())
 
 
 def simple(path: object = "a", size: object = 5, count: object = 1, packs: object = (PACK,), **changed: Any) -> bytes:
@@ -176,8 +180,10 @@ def test_a_plain_path_is_taken_as_it_is(path: str) -> None:
     "changed",
     [
         {"codec": 2},
-        {"zero": 1},
-        {"zeros": b"\0\0\0\1"},
+        {"width": 2},
+        {"width": 3, "codec": ZSTD},
+        {"base": 1},
+        {"base": 1, "codec": ZSTD},
         {"pack": 1},
         {"pack": 65535},
         {"stored": 6},

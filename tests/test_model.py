@@ -30,8 +30,8 @@ from modelkeep.model import Event
 from modelkeep.packfiles import PackFiles
 from modelkeep.packs import read_manifest
 from modelkeep.packwriter import write_packs
-from modelkeep.sources import memory_source
 from modelkeep.registry import Registry
+from modelkeep.sources import memory_source
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.wrappers import Wrapper
 from modelkeep.system import System

@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 
 from modelkeep import packfiles, packwriter, pieces, zstd
 from modelkeep import packs as packs_module
+from modelkeep.codecs import RAW, ZSTD
 from modelkeep.digest import Buffer, digest, raw_digest
 from modelkeep.errors import IntegrityError, InvalidValueError, MissingObjectError, SerializerError, StoreError
 from modelkeep.folds.versions import Create, Versions
 from modelkeep.layout import pack_key
-from modelkeep.manifest import RAW, ZSTD, Manifest, Piece
+from modelkeep.manifest import Manifest, Piece
 from modelkeep.packfiles import PackFiles
 from modelkeep.packs import MAGIC, padding_faults, read_manifest
 from modelkeep.packwriter import Written, content_of, write_packs

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import attrs
 import orjson
 
-from modelkeep import zstd
 from modelkeep._line import Line
+from modelkeep.codecs import RAW, unpack
 from modelkeep.digest import raw_digest
 from modelkeep.entry import Entry
 from modelkeep.errors import MissingObjectError, StoreError
 from modelkeep.folds import versions
 from modelkeep.layout import pack_key
-from modelkeep.manifest import RAW, Manifest, ManifestError, Piece
+from modelkeep.manifest import Manifest, ManifestError, Piece
 from modelkeep.packs import padding_faults
 from modelkeep.reading import Finding
 from modelkeep.version import Place, identity_digest
@@ -27,14 +27,14 @@ class Expected:
     Args:
         line: the model, read.
         extents: for each pack, what lies in it: (offset, length).
-        wanted: for each pack, its pieces, and what they are for.
-        in_part: packs of a version whose manifest cannot be read: more may lie in them.
+        wanted: for each pack, its pieces, each once, and what it is for.
+        in_part: packs of a version that was moved or purged, or whose manifest cannot be read: more may lie in them.
     """
 
     line: Line
-    extents: dict[str, list[tuple[int, int]]] = attrs.Factory(dict)
-    wanted: dict[str, list[tuple[Piece, str]]] = attrs.Factory(dict)
-    in_part: set[str] = attrs.Factory(set)
+    extents: dict[str, set[tuple[int, int]]] = attrs.Factory(dict)
+    wanted: dict[str, dict[Piece, str]] = attrs.Factory(dict)
+    in_part: set[str] = attrs.Factory(lambda self: set(_with_leavings(self.line)), takes_self=True)
 
     def add(self, number: int) -> Iterator[Finding]:
         """Read the manifest of a version; gives what is wrong with it. One request."""
@@ -42,8 +42,8 @@ class Expected:
         place: Place = known.at
         key = pack_key(self.line.name, place.pack)
         for pack in known.packs:
-            self.extents.setdefault(pack, [])
-        self.extents.setdefault(place.pack, []).append((place.offset, place.length))
+            self.extents.setdefault(pack, set())
+        self.extents.setdefault(place.pack, set()).add((place.offset, place.length))
         try:
             manifest = Manifest.parse(self.line.home.store.get(key, (place.offset, place.length)))
         except (MissingObjectError, StoreError):
@@ -59,20 +59,27 @@ class Expected:
 
     def _add_pieces(self, number: int, manifest: Manifest) -> None:
         for path, pieces in manifest.files:
-            for piece in pieces:
-                pack = manifest.packs[piece.pack]
-                self.extents.setdefault(pack, []).append((piece.offset, piece.stored))
-                self.wanted.setdefault(pack, []).append((piece, f"{path!r} of version {number}"))
+            for one in dict.fromkeys(one for piece in pieces for one in piece.chain()):
+                pack, what = manifest.packs[one.pack], f"{path!r} of version {number}"
+                self.extents.setdefault(pack, set()).add((one.offset, one.stored))
+                self.wanted.setdefault(pack, {}).setdefault(attrs.evolve(one, pack=0), what)
 
     def faults(self, pack: str, raw: bytes) -> Iterator[Finding]:
         """What is wrong with the bytes of a pack: every byte is a piece, a manifest, or zero."""
         key = pack_key(self.line.name, pack)
-        for piece, what in self.wanted.get(pack, []):
+        for piece, what in self.wanted.get(pack, {}).items():
             end = piece.offset + piece.stored
             if not _is_as_written(piece, memoryview(raw)[piece.offset : end]):
                 yield Finding(key, f"bytes {piece.offset} to {end}, of {what}, are not as written", "damaged")
         if pack not in self.in_part:
-            yield from (Finding(key, wrong, "damaged") for wrong in padding_faults(raw, self.extents.get(pack, [])))
+            yield from (Finding(key, wrong, "damaged") for wrong in padding_faults(raw, self.extents.get(pack, ())))
+
+
+def _with_leavings(line: Line) -> Iterator[str]:
+    yield from line.versions.state.left
+    for number in line.releases.state.purged:
+        if (known := line.versions.state.lines.get(number)) is not None:
+            yield from known.packs
 
 
 def texts_of(entry: Entry) -> list[str]:
@@ -83,11 +90,11 @@ def texts_of(entry: Entry) -> list[str]:
 def _is_as_written(piece: Piece, stored: memoryview) -> bool:
     if raw_digest(stored) != piece.stored_digest:
         return False
-    if piece.codec == RAW:
+    if piece.codec == RAW or piece.base is not None:  # its base is checked by itself
         return True
     try:
-        plain = zstd.decompress(stored, piece.length)
-    except zstd.Error:
+        plain = unpack(stored, piece.length, width=piece.width)
+    except ValueError:
         return False
     return len(plain) == piece.length and raw_digest(plain) == piece.digest
 

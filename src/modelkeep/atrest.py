@@ -42,24 +42,27 @@ class AtRest:
         """
         held: dict[str, int] = {}
         for manifest in (manifests := list(manifests)):
-            for _, pieces in manifest.files:
-                for piece in pieces:
-                    pack = manifest.packs[piece.pack]
-                    held[pack] = held.get(pack, 0) + piece.stored
+            for piece in manifest.pieces():
+                pack = manifest.packs[piece.pack]
+                held[pack] = held.get(pack, 0) + piece.stored
         kept = sorted(held.keys() - set(without), key=lambda pack: (-held[pack], pack))[:most]
         indexes = {pack: index for index, pack in enumerate(kept)}
         places: dict[bytes, Piece] = {}
         for manifest in manifests:
-            here = [indexes.get(pack) for pack in manifest.packs]
+            here = {at: indexes[pack] for at, pack in enumerate(manifest.packs) if pack in indexes}
             for _, pieces in manifest.files:
                 for piece in pieces:
-                    index = here[piece.pack]
-                    if index is not None and piece.digest not in places:
-                        places[piece.digest] = piece if piece.pack == index else attrs.evolve(piece, pack=index)
+                    if piece.digest not in places and all(one.pack in here for one in piece.chain()):
+                        places[piece.digest] = _elsewhere(piece, here)
         return cls(tuple(kept), places)
 
 
 NOTHING = AtRest()
+
+
+def _elsewhere(piece: Piece, packs: Mapping[int, int]) -> Piece:
+    plain = piece.base is None and packs[piece.pack] == piece.pack
+    return piece if plain else piece.repacked(packs)
 
 
 class Recent:

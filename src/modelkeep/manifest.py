@@ -3,19 +3,20 @@
 ```
 8 bytes  b"MKMANIF1"
  4       H, length of the head; 4  R, length of the record; 4  P, number of pieces   (little-endian)
- H       head, zstd of JSON: {"packs": [id, …], "files": [[path, size, pieces], …]}
+ H       head, zstd of JSON: {"packs": [id, …], "files": [[path, size, pieces], …], "bases": count}
  R       record, zstd of JSON
-88 * P   pieces, in the order of the files
+88 * P   pieces, in the order of the files, then the bases of others
 32       BLAKE3 of everything before
 ```
 A piece is 32 bytes BLAKE3 of its bytes, 32 bytes BLAKE3 of its stored bytes, pack (2, an index into the packs),
-codec (1: 0 raw, 1 zstd), zero (1), stored length (4), offset in the pack (8), length (4), zero (4).
+codec (1: 0 raw, 1 zstd), width (1), stored length (4), offset in the pack (8), length (4), base (4). Width and base say
+how it was turned before it was packed, see `modelkeep.codecs`: 0 for not; a base counts from 1 among the bases.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ import attrs
 import orjson
 
 from modelkeep import zstd
+from modelkeep.codecs import RAW, WIDTHS, ZSTD
 from modelkeep.digest import Buffer, join_digests, raw_digest
 from modelkeep.errors import InvalidError
 from modelkeep.values import from_json, mapping_to_json, metrics_to_json
@@ -39,10 +41,10 @@ from modelkeep.version import (
 
 MAGIC = b"MKMANIF1"
 _LENGTHS = struct.Struct("<III")
-_PIECE = struct.Struct("<32s32sHBBIQI4s")
+_PIECE = struct.Struct("<32s32sHBBIQII")
 _MAX_PART = 256 * 1024 * 1024  # bytes, uncompressed: what a reader is willing to unpack
 
-RAW, ZSTD = 0, 1
+MAX_DEPTH = 4  # bases below one another; each is a read more
 
 
 class ManifestError(ValueError):
@@ -61,6 +63,8 @@ class Piece:
         stored: length as stored, in bytes.
         offset: where it begins in the pack, in bytes.
         length: length in bytes.
+        width: bytes of an element, if it was shuffled by them; else 0.
+        base: the piece that it was turned by, if any.
     """
 
     digest: bytes
@@ -70,6 +74,23 @@ class Piece:
     stored: int
     offset: int
     length: int
+    width: int = 0
+    base: Piece | None = None
+
+    def chain(self) -> Iterator[Piece]:
+        """It, its base, the base of that, and so on: all that is needed to read it."""
+        yield self
+        if self.base is not None:
+            yield from self.base.chain()
+
+    def repacked(self, packs: Mapping[int, int]) -> Piece:
+        """The same piece where packs have other indexes; its bases come along.
+
+        Raises:
+            KeyError: one of its packs has none.
+        """
+        base = None if self.base is None else self.base.repacked(packs)
+        return attrs.evolve(self, pack=packs[self.pack], base=base)
 
 
 @attrs.frozen
@@ -86,6 +107,12 @@ class Manifest:
     files: tuple[tuple[str, tuple[Piece, ...]], ...]
     record: bytes
 
+    def pieces(self) -> Iterator[Piece]:
+        """All pieces of all files, and their bases."""
+        for _, pieces in self.files:
+            for piece in pieces:
+                yield from piece.chain()
+
     def facts(self) -> tuple[FileFacts, ...]:
         """Path, size and digest of each file."""
         return tuple(
@@ -98,7 +125,7 @@ class Manifest:
         own = [transaction_of(pack) == transaction_of(self.packs[-1]) for pack in self.packs]
         rows = []
         for facts, (_, pieces) in zip(self.facts(), self.files, strict=True):
-            places = {(piece.pack, piece.offset): piece.stored for piece in pieces}
+            places = {(one.pack, one.offset): one.stored for piece in pieces for one in piece.chain()}
             shared = sum(stored for (pack, _), stored in places.items() if not own[pack])
             rows.append(StoredFile(facts.path, facts.size, facts.digest, sum(places.values()), shared))
         return tuple(rows)
@@ -109,16 +136,16 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The bytes of the manifest."""
-        head = zstd.compress(
-            orjson.dumps(
-                {
-                    "packs": self.packs,
-                    "files": [(path, sum(p.length for p in ps), len(ps)) for path, ps in self.files],
-                }
-            )
-        )
+        facts: dict[str, Any] = {
+            "packs": self.packs,
+            "files": [(path, sum(p.length for p in ps), len(ps)) for path, ps in self.files],
+        }
+        bases = self._bases()
+        if bases:
+            facts["bases"] = len(bases)
+        head = zstd.compress(orjson.dumps(facts))
         record = zstd.compress(self.record)
-        pieces = [piece for _, pieces in self.files for piece in pieces]
+        pieces = [piece for _, pieces in self.files for piece in pieces] + list(bases)
         body = b"".join(
             [
                 MAGIC,
@@ -126,12 +153,25 @@ class Manifest:
                 head,
                 record,
                 *(
-                    _PIECE.pack(p.digest, p.stored_digest, p.pack, p.codec, 0, p.stored, p.offset, p.length, b"")
+                    _PIECE.pack(
+                        p.digest, p.stored_digest, p.pack, p.codec, p.width, p.stored, p.offset, p.length,
+                        0 if p.base is None else bases[p.base],
+                    )
                     for p in pieces
                 ),
             ]
-        )
+        )  # fmt: skip
         return body + raw_digest(body)
+
+    def _bases(self) -> dict[Piece, int]:
+        """Each base and its number from 1 on; the base of a base comes before it."""
+        found: dict[Piece, int] = {}
+        for _, pieces in self.files:
+            for piece in pieces:
+                if piece.base is not None:
+                    for base in reversed(list(piece.base.chain())):
+                        found.setdefault(base, len(found) + 1)
+        return found
 
     @classmethod
     def parse(cls, raw: Buffer) -> Self:
@@ -155,31 +195,46 @@ class Manifest:
         try:
             head = orjson.loads(zstd.decompress(body[start:record_at], _MAX_PART))
             record = zstd.decompress(body[record_at:pieces_at], _MAX_PART)
-            packs, listed = _checked_head(head)
+            packs, listed, bases = _checked_head(head)
         except (ValueError, KeyError, TypeError, InvalidError) as error:
             raise ManifestError(f"its head cannot be read: {error}") from None
-        pieces = [_piece(fields, len(packs)) for fields in _PIECE.iter_unpack(body[pieces_at:])]
+        rows = list(_PIECE.iter_unpack(body[pieces_at:]))
+        if bases > len(rows):
+            raise ManifestError("it has fewer pieces than bases")
+        known: list[Piece] = []
+        for fields in rows[len(rows) - bases :]:
+            known.append(_piece(fields, len(packs), known))
+        pieces = [_piece(fields, len(packs), known) for fields in rows[: len(rows) - bases]]
         return cls(packs, _deal(listed, pieces), record)
 
 
-def _checked_head(head: Any) -> tuple[tuple[str, ...], list[tuple[str, int, int]]]:
+def _checked_head(head: Any) -> tuple[tuple[str, ...], list[tuple[str, int, int]], int]:
     packs = tuple(head["packs"])
     files = [(path, size, count) for path, size, count in head["files"]]
-    if not all(map(is_pack, packs)) or not all(is_count(size) and is_count(count) for _, size, count in files):
+    bases = head.get("bases", 0)
+    if (
+        not is_count(bases)
+        or not all(map(is_pack, packs))
+        or not all(is_count(size) and is_count(count) for _, size, count in files)
+    ):
         raise ManifestError("a pack id or a count is wrong")
     paths = [path for path, _, _ in files]
     check_paths(paths)
     if paths != sorted(paths):
         raise ManifestError("its paths are not sorted")
-    return packs, files
+    return packs, files, bases
 
 
-def _piece(fields: tuple[Any, ...], packs: int) -> Piece:
-    own, stored_digest, pack, codec, zero, stored, offset, length, zeros = fields
-    raw_fits = codec != RAW or (stored == length and stored_digest == own)
-    if codec not in (RAW, ZSTD) or zero or zeros.strip(b"\0") or pack >= packs or not raw_fits:
+def _piece(fields: tuple[Any, ...], packs: int, bases: Sequence[Piece]) -> Piece:
+    own, stored_digest, pack, codec, width, stored, offset, length, number = fields
+    raw_fits = codec != RAW or (stored == length and stored_digest == own and not width and not number)
+    if codec not in (RAW, ZSTD) or width not in WIDTHS or number > len(bases) or pack >= packs or not raw_fits:
         raise ManifestError("a piece has fields that no piece has")
-    return Piece(own, stored_digest, pack, codec, stored, offset, length)
+    base = bases[number - 1] if number else None
+    piece = Piece(own, stored_digest, pack, codec, stored, offset, length, width, base)
+    if base is not None and (base.length != length or sum(1 for _ in piece.chain()) > MAX_DEPTH + 1):
+        raise ManifestError("a piece has a base that no piece has")
+    return piece
 
 
 def _deal(listed: Sequence[tuple[str, int, int]], pieces: Sequence[Piece]) -> tuple[tuple[str, tuple[Piece, ...]], ...]:

@@ -19,11 +19,11 @@ from typing import BinaryIO, Protocol
 
 import attrs
 
-from modelkeep import zstd
+from modelkeep.codecs import RAW, unpack
 from modelkeep.digest import Buffer, flat, raw_digest
 from modelkeep.errors import IntegrityError, InvalidValueError
 from modelkeep.layout import pack_key
-from modelkeep.manifest import RAW, Manifest, Piece
+from modelkeep.manifest import Manifest, Piece
 from modelkeep.packs import PAGED
 from modelkeep.pieces import PIECE, cores
 from modelkeep.stores.port import Store, mapped
@@ -168,7 +168,7 @@ class PackFiles:
             IntegrityError: a byte is not as it was written; names the object.
         """
         fresh = attrs.evolve(self, kept=None, last=None)
-        pieces = {(p.pack, p.offset): p for _, own in self.manifest.files for p in own}
+        pieces = {(piece.pack, piece.offset): piece for piece in self.manifest.pieces()}
         ordered = [pieces[place] for place in sorted(pieces)]
         self._run_all([_Job(run, partial(fresh.pieces, run)) for run in _runs(ordered, _GAP)])
         return sum(piece.stored for piece in ordered)
@@ -268,9 +268,21 @@ class PackFiles:
 
     def _checked(self, piece: Piece, stored: memoryview) -> Buffer:
         try:
-            return _plain(piece, stored)
+            return self._plain_piece(piece, stored)
         except ValueError as error:
             raise self._damaged(piece, str(error)) from None
+
+    def _plain_piece(self, piece: Piece, stored: memoryview) -> Buffer:
+        """Raises ValueError if they are not what was written; says why."""
+        if stored.nbytes != piece.stored:
+            raise ValueError(f"{piece.stored} bytes belong there and {stored.nbytes} are there")
+        plain: Buffer = stored
+        if piece.codec != RAW:
+            base = None if piece.base is None else self.pieces([piece.base])[0]
+            plain = unpack(stored, piece.length, width=piece.width, base=base)
+        if flat(plain).nbytes != piece.length or raw_digest(plain, alone=False) != piece.digest:
+            raise ValueError("they are not the bytes that were written")
+        return plain
 
     def _damaged(self, piece: Piece, why: str) -> IntegrityError:
         return IntegrityError(
@@ -320,20 +332,6 @@ class _Job:
     @property
     def size(self) -> int:
         return sum(piece.length for piece in self.run)
-
-
-def _plain(piece: Piece, stored: memoryview) -> Buffer:
-    """The bytes of a piece.
-
-    Raises:
-        ValueError: they are not what was written; says why.
-    """
-    if stored.nbytes != piece.stored:
-        raise ValueError(f"{piece.stored} bytes belong there and {stored.nbytes} are there")
-    plain: Buffer = stored if piece.codec == RAW else zstd.decompress(stored, piece.length)
-    if flat(plain).nbytes != piece.length or raw_digest(plain, alone=False) != piece.digest:
-        raise ValueError("they are not the bytes that were written")
-    return plain
 
 
 def _sound(run: Sequence[Piece], raw: memoryview) -> bool:

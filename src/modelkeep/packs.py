@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from modelkeep.codecs import RAW
 from modelkeep.errors import IntegrityError
 from modelkeep.layout import pack_key
-from modelkeep.manifest import RAW, Manifest, ManifestError
+from modelkeep.manifest import Manifest, ManifestError
 from modelkeep.stores.port import Store
 from modelkeep.version import Place
 

@@ -96,12 +96,12 @@ class _Writer:
     def _end(self, offset: int) -> bytes:
         """The manifest; it names the packs of others that are used, then all of its own."""
         shared = len(self._at_rest.packs)
-        used = sorted({piece.pack for rows in self._rows for piece in rows if piece.pack < shared})
+        used = sorted({one.pack for own in self._rows for piece in own for one in piece.chain() if one.pack < shared})
         packs = [*(self._at_rest.packs[index] for index in used), *self.ids]
         moved = {index: at for at, index in enumerate([*used, *range(shared, shared + len(self.ids))])}
         rows = self._rows
         if any(index != at for index, at in moved.items()):
-            rows = [[attrs.evolve(piece, pack=moved[piece.pack]) for piece in own] for own in rows]
+            rows = [[piece.repacked(moved) for piece in own] for own in rows]
         files = tuple((source.path, tuple(own)) for source, own in zip(self._sources, rows, strict=True))
         manifest = Manifest(tuple(packs), files, self._record)
         raw = manifest.encode()

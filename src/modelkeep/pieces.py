@@ -19,8 +19,8 @@ import attrs
 
 from modelkeep import zstd
 from modelkeep.chunking import content_pieces, half_window
+from modelkeep.codecs import RAW, ZSTD
 from modelkeep.digest import Buffer, raw_digest
-from modelkeep.manifest import RAW, ZSTD
 from modelkeep.sources import Content, Source, stream
 from modelkeep.splitters import SMALL, Extent, extents
 

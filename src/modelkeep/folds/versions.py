@@ -47,6 +47,7 @@ class Versions:
         labels: version numbers by label; labels are never reused.
         condemned: packs that no entry may name any more, for ever.
         purged: versions whose packs an entry condemned, as that entry says.
+        left: packs in which versions lay before they were moved; bytes that nobody needs may lie there.
         highest: the highest number given.
         lost: sealed entries since then, each of which may hide a version.
         highest_label: the highest label ever used.
@@ -57,6 +58,7 @@ class Versions:
     labels: dict[str, int] = attrs.Factory(dict)
     condemned: set[str] = attrs.Factory(set)
     purged: set[int] = attrs.Factory(set)
+    left: set[str] = attrs.Factory(set)
     highest: int = 0
     lost: int = 0
     highest_label: Label | None = None
@@ -69,6 +71,7 @@ class Versions:
             labels=dict(self.labels),
             condemned=set(self.condemned),
             purged=set(self.purged),
+            left=set(self.left),
         )
 
     def note_loss(self) -> None:
@@ -253,7 +256,9 @@ class Move(Op):
     def apply(self, state: Versions, entry: Entry) -> None:
         """See `Op.apply`."""
         del entry
-        state.lines[self.number] = attrs.evolve(state.lines[self.number], at=self.at, packs=self.packs)
+        line = state.lines[self.number]
+        state.left.update(line.packs)
+        state.lines[self.number] = attrs.evolve(line, at=self.at, packs=self.packs)
 
 
 @attrs.frozen

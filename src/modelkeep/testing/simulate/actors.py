@@ -26,6 +26,7 @@ from modelkeep.errors import (
 from modelkeep.modelversion import ModelVersion
 from modelkeep.registry import Registry
 from modelkeep.testing.simulate.oracle import Oracle, require
+from modelkeep.testing.simulate.squeeze import squeeze
 from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Violation, World
 
 FROZEN = 16  # numbers of 8 bytes in the tensor that versions share
@@ -47,9 +48,12 @@ _EVENLY = {
     "close": 1,
     "open": 1,
     "tag": 1,
+    "squeeze": 1,
 }
 # rare meetings, made frequent: a version is saved, promoted and read within one fold; deletes under rollbacks
 _RELEASES = {"save": 4, "load_alias": 2, "list_versions": 4, "promote": 9, "rollback": 6, "delete": 6, "restore": 1}
+# bytes that versions share, and that are stored anew meanwhile
+_BYTES = {"save": 8, "squeeze": 6, "load_latest": 3, "load_alias": 1, "promote": 1, "list_versions": 1}
 
 
 class Play:
@@ -68,7 +72,7 @@ class Play:
         self.index = index
         self.names = names
         self.random = world.random
-        self.weights = _RELEASES if world.directed else _EVENLY
+        self.weights = _RELEASES if world.directed else _BYTES if world.seed % 6 == 2 else _EVENLY  # noqa: PLR2004
         self.acknowledged: list[tuple[str, Any]] = []
         self.refused: list[Any] = []
         self._saves = 0
@@ -265,6 +269,12 @@ class Play:
     def open(self, name: str) -> None:
         """Open the model again."""
         self.registry.model(name).open()
+
+    def squeeze(self, name: str) -> None:
+        """Store some version's tensor by what it differs from another's."""
+        line = self.registry._line(name)  # noqa: SLF001  there is no public way yet
+        if line is not None:
+            squeeze(line, self.random)
 
     def tag(self, name: str) -> None:
         """Tag some version."""

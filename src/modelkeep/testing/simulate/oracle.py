@@ -151,9 +151,7 @@ class Oracle:
         self.shared += len({pack.partition("-")[0] for pack in op["packs"]}) > 1
         require(truth.is_open, f"{key}: saved to a closed model")
         require(number == len(truth.payloads) + 1, f"{key}: version {number} after {len(truth.payloads)}")
-        for pack in op["packs"]:
-            where = f"{key.split('/versions/', maxsplit=1)[0]}/data/{pack}.pack"
-            require(where in {item.key for item in self.world.objects.list(where)}, f"{key}: {where} is not there")
+        self._there(op["packs"], key)
         if "label" in op:
             require(op["label"] not in truth.labels, f"{key}: label {op['label']} is there twice")
             truth.labels[op["label"]] = number
@@ -162,6 +160,16 @@ class Oracle:
         require(payload not in truth.payloads.values(), f"{key}: one save became two versions")
         truth.payloads[number] = payload
         truth.made[number] = self.world.step
+
+    def _there(self, packs: list[str], key: str) -> None:
+        for pack in packs:
+            where = f"{key.split('/versions/', maxsplit=1)[0]}/data/{pack}.pack"
+            require(where in {item.key for item in self.world.objects.list(where)}, f"{key}: {where} is not there")
+
+    def _on_move(self, truth: ModelTruth, op: dict[str, Any], intent: Intent, key: str) -> None:
+        del intent
+        require(op["number"] in truth.payloads, f"{key}: moves a version that is not there")
+        self._there(op["packs"], key)
 
     def _on_label(self, truth: ModelTruth, op: dict[str, Any], intent: Intent, key: str) -> None:
         del intent

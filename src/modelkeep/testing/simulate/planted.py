@@ -12,7 +12,7 @@ from unittest import mock
 
 import attrs
 
-from modelkeep import _home, _line, _publish, journal, model, modelversion, packwriter
+from modelkeep import _home, _line, _publish, atrest, journal, model, modelversion, packwriter
 from modelkeep.digest import digest
 from modelkeep.entry import encode
 from modelkeep.errors import (
@@ -457,6 +457,13 @@ PLANTED = (
         "shared-pack-forgotten",
         "the entry of a version names the packs that its save wrote, and not those that it shares",
         lambda: [_on(_publish._Operations, "__call__", _own_packs_alone)],
+    ),
+    Planted(
+        "base-forgotten",
+        "a piece is used again without the base that it was turned by",
+        lambda: [
+            _on(atrest, "_elsewhere", lambda piece, packs: attrs.evolve(piece, pack=packs[piece.pack], base=None))
+        ],
     ),
     Planted(
         "cleans-up-shared",

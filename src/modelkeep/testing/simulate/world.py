@@ -79,6 +79,7 @@ class World:
         *,
         overwrites: bool = False,
     ) -> None:
+        self.seed = seed
         self.random = random.Random(seed)  # noqa: S311  a simulation wants the same numbers again
         self.objects = MemoryStore("sim://", now=self.now)
         self.step = 0
