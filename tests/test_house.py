@@ -24,7 +24,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: (
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
         *("chunking", "manifest", "packs", "sink", "zstd"),
-        *("stores", "serializers", "diagnosis", "races", "remedies"),
+        *("stores", "serializers", "splitters", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice"),
     ),
     0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),

@@ -22,6 +22,7 @@ SIZES = {
     "U32": 4, "I32": 4, "F32": 4,
     "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
+LENGTH = 8  # bytes in front of the header: its length
 _MAX_HEADER = 100_000_000  # bytes, as the reference has it
 _ALIGNMENT = 64  # of the first tensor in the file
 _MAX_DIMENSIONS = 64  # as numpy has it; the product of a million numbers takes hours
@@ -87,10 +88,29 @@ def _head(header: dict[str, Any]) -> bytes:
         raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise SerializerError(f"a name or text is no valid Unicode: {error}") from None
-    raw += b" " * (-(8 + len(raw)) % _ALIGNMENT)
+    raw += b" " * (-(LENGTH + len(raw)) % _ALIGNMENT)
     if len(raw) > _MAX_HEADER:
         raise SerializerError(f"the header takes {len(raw)} bytes; safetensors allows {_MAX_HEADER}")
-    return len(raw).to_bytes(8, "little") + raw
+    return len(raw).to_bytes(LENGTH, "little") + raw
+
+
+@attrs.frozen
+class Row:
+    """Where a tensor lies, as the header of a file tells it.
+
+    Args:
+        name: what it is called.
+        dtype: one of `SIZES`.
+        shape: its dimensions.
+        start: its first byte, counted from the end of the header.
+        stop: the byte behind its last.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
 
 
 def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str, str]]:
@@ -100,17 +120,53 @@ def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str
         IntegrityError: it is no safetensors file; says why.
     """
     view = memoryview(file).cast("B")
+    data = view[LENGTH + header_length(view[:LENGTH], view.nbytes) :]
+    rows, metadata = parse_header(view[LENGTH : view.nbytes - data.nbytes], data.nbytes)
+    return [Tensor(row.name, row.dtype, row.shape, data[row.start : row.stop]) for row in rows], metadata
+
+
+def header_length(head: Buffer, size: int) -> int:
+    """How many bytes the header takes that stands behind the first 8 bytes of a file.
+
+    Args:
+        head: these 8 bytes.
+        size: bytes of the whole file.
+
+    Raises:
+        IntegrityError: so long a header cannot be.
+
+    Example:
+        >>> header_length(pack([], {})[0][:8], 64)
+        56
+    """
+    length = int.from_bytes(head, "little")
+    if memoryview(head).nbytes != LENGTH or length > min(_MAX_HEADER, size - LENGTH):
+        raise IntegrityError("no safetensors file: its header is longer than it is")
+    return length
+
+
+def parse_header(raw: Buffer, size: int) -> tuple[list[Row], dict[str, str]]:
+    """Where the tensors of a file lie, in the order of their bytes, and the metadata of the file.
+
+    Args:
+        raw: the header, without the 8 bytes in front of it.
+        size: bytes behind the header; the tensors fill them without a hole.
+
+    Raises:
+        IntegrityError: it is no header of a safetensors file; says why.
+
+    Example:
+        >>> parse_header(b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8)
+        ([Row(name='w', dtype='F32', shape=(2,), start=0, stop=8)], {})
+    """
     try:
-        return _unpack(view)
+        return _parse_header(raw, size)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"no safetensors file: {error}") from None
 
 
-def _unpack(view: memoryview) -> tuple[list[Tensor], dict[str, str]]:
-    length = int.from_bytes(view[:8], "little")
-    if view.nbytes < 8 or length > min(_MAX_HEADER, view.nbytes - 8):  # noqa: PLR2004  the length itself
-        raise ValueError("its header is longer than it is")
-    text = str(view[8 : 8 + length], "utf-8")  # json would take other encodings too
+def _parse_header(raw: Buffer, size: int) -> tuple[list[Row], dict[str, str]]:
+    text = str(raw, "utf-8")  # json would take other encodings too
     if not text.startswith("{"):
         raise ValueError("its header does not begin with a brace")
     header = json.loads(text, object_pairs_hook=_unique)
@@ -118,28 +174,25 @@ def _unpack(view: memoryview) -> tuple[list[Tensor], dict[str, str]]:
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("its metadata is no text")
-    data = view[8 + length :]
-    rows = sorted((_row(name, facts) for name, facts in header.items()), key=lambda row: row[3])
+    rows = sorted((_row(name, facts) for name, facts in header.items()), key=lambda row: (row.start, row.stop))
     at = 0
-    tensors = []
-    for name, dtype, shape, (start, end) in rows:
-        if start != at or end - start != _size(dtype, shape):
-            raise ValueError(f"tensor {name!r} leaves a hole, overlaps, or has another size than its shape")
-        tensors.append(Tensor(name, dtype, shape, data[start:end]))
-        at = end
-    if at != data.nbytes:
+    for row in rows:
+        if row.start != at or row.stop - row.start != _size(row.dtype, row.shape):
+            raise ValueError(f"tensor {row.name!r} leaves a hole, overlaps, or has another size than its shape")
+        at = row.stop
+    if at != size:
         raise ValueError("bytes are left over")
-    return tensors, metadata
+    return rows, metadata
 
 
-def _row(name: str, facts: Mapping[str, Any]) -> tuple[str, str, tuple[int, ...], tuple[int, int]]:
-    start, end = facts["data_offsets"]
+def _row(name: str, facts: Mapping[str, Any]) -> Row:
+    start, stop = facts["data_offsets"]
     shape = tuple(facts["shape"])
     if len(shape) > _MAX_DIMENSIONS:
         raise ValueError(f"tensor {name!r} has {len(shape)} dimensions, more than {_MAX_DIMENSIONS}")
-    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (start, end, *shape)):
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in (start, stop, *shape)):
         raise ValueError(f"tensor {name!r} has an offset or dimension that is no count")
-    return name, facts["dtype"], shape, (start, end)
+    return Row(name, facts["dtype"], shape, start, stop)
 
 
 def _size(dtype: str, shape: Sequence[int]) -> int:
