@@ -54,7 +54,7 @@ def extents(stream: BinaryIO, size: int) -> list[Extent]:
         >>> extents(io.BytesIO(b"a line of text"), 14)
         [Extent(start=0, stop=14, tensor=False)]
     """
-    head = read_span(stream, 0, min(size, _HEAD))
+    head = read_span(stream, 0, _HEAD)
     tensors = next((tensors for begins, tensors in _FORMATS if begins(head)), None)
     found: list[Extent] = []
     at = 0

@@ -56,6 +56,6 @@ def _array_size(header: bytes) -> int:
         if dtype.hasobject or not all(type(number) is int and number >= 0 for number in shape):
             return 0
         size: int = math.prod(shape, start=dtype.itemsize)
-    except (Exception, MemoryError):  # noqa: BLE001  the parser and numpy raise what they like at what a stranger wrote
+    except Exception:  # noqa: BLE001  the parser and numpy raise what they like at what a stranger wrote
         return 0
     return size

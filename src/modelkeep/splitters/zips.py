@@ -66,7 +66,7 @@ def _directory(stream: BinaryIO, size: int) -> bytes:
     first = max(0, size - _LOCATOR.size - _END.size - _COMMENT)
     tail = read_span(stream, first, size - first)
     at = tail.rfind(b"PK\x05\x06")
-    if at < 0:
+    if at < 0 or at + _END.size > len(tail):
         return b""
     *_, length, start, _ = _END.unpack_from(tail, at)
     if at >= _LOCATOR.size and tail.startswith(b"PK\x06\x07", at - _LOCATOR.size):
@@ -107,7 +107,8 @@ def _widened(numbers: list[int], extra: bytes) -> Iterator[int]:
 
 def _data(stream: BinaryIO, member: _Member, size: int) -> int | None:
     """Where the bytes of a member begin, or None if they are not there as they are."""
-    raw = read_span(stream, member.start, min(_LOCAL.size, max(0, size - member.start)))
+    here = member.start + _LOCAL.size <= size  # else it may be further than a stream can seek
+    raw = read_span(stream, member.start, _LOCAL.size) if here else b""
     if len(raw) < _LOCAL.size:
         return None
     magic, _, flags, method, *_, name, extra = _LOCAL.unpack(raw)
