@@ -18,6 +18,7 @@ from modelkeep.errors import (
     InUseError,
     InvalidRefError,
     InvalidValueError,
+    MissingObjectError,
     StaleError,
     TakenError,
 )
@@ -26,7 +27,7 @@ from modelkeep.folds.rules import Op
 from modelkeep.packfiles import PackFiles, make_folder
 from modelkeep.ref import Label, check_alias
 from modelkeep.system import parse_time
-from modelkeep.tensors import Tensors
+from modelkeep.tensors import Readers, Tensors
 from modelkeep.values import check_text, from_json, metrics_to_json
 from modelkeep.version import Parent, Record, StoredFile
 
@@ -151,10 +152,19 @@ class ModelVersion:
     @property
     def tensors(self) -> Tensors:
         """The tensors, by name, each read by itself. One request, once, and one for each file with tensors."""
+
+        def again(error: MissingObjectError) -> Readers:
+            _resolve.look_again(self._line, self._found(), error)
+            del self.__dict__["_opened"]
+            return self._readers()
+
+        return Tensors(self.ref, self._readers(), again)
+
+    def _readers(self) -> Readers:
         from modelkeep.serializers.discovery import by_name
 
         files, record = self._opened
-        return Tensors(self.ref, by_name(record.serializer).tensors(files))
+        return by_name(record.serializer).tensors(files)
 
     @property
     def mapped(self) -> bool:

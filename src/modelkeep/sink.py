@@ -56,7 +56,7 @@ class SaveSink:
         size = spool.tell()
         spool.flush()
         if size > _SPOOL:
-            content = OnDisk(spool.fileno(), path)
+            content = OnDisk(io.FileIO(spool.fileno(), closefd=False), path)
             self._take(Source(path, size, opaque=True, open=lambda: nullcontext(content)))
         else:
             spool.seek(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -103,16 +104,17 @@ def _copy(part: memoryview, target: memoryview) -> None:
 
 
 class OnDisk:
-    """A file by its descriptor.
+    """A file that is open.
 
     Args:
-        descriptor: of the open file.
+        file: unbuffered; nobody else reads it meanwhile.
         name: what it is called in messages.
     """
 
-    def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: io.FileIO, name: str) -> None:
+        self._file = file
         self._name = name
+        self._lock = threading.Lock()
 
     def view(self, start: int, stop: int) -> memoryview | None:
         """See `Content.view`: never."""
@@ -122,11 +124,13 @@ class OnDisk:
     def read_into(self, start: int, target: memoryview) -> None:
         """See `Content.read_into`."""
         at = 0
-        while at < target.nbytes:
-            count = os.preadv(self._descriptor, [target[at:]], start + at)
-            if not count:
-                raise changed(self._name)
-            at += count
+        with self._lock:
+            self._file.seek(start)
+            while at < target.nbytes:
+                count = self._file.readinto(target[at:])
+                if not count:
+                    raise changed(self._name)
+                at += count
 
 
 def changed(name: str) -> InvalidValueError:
@@ -144,23 +148,33 @@ def file_source(path: str, source: Path) -> Source:
     """A file on disk as a `Source`.
 
     Raises:
-        OSError: it cannot be looked at.
-        InvalidValueError: later, when it changes while it is read.
+        InvalidValueError: it cannot be read; later, when it changes while it is read.
     """
-    size = source.stat().st_size
 
     @contextmanager
     def opened() -> Iterator[Content]:
-        with source.open("rb", buffering=0) as file:
+        try:
+            file = io.FileIO(source)
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        with file:
             before = os.fstat(file.fileno())
             if before.st_size != size:
                 raise changed(str(source))
-            yield OnDisk(file.fileno(), str(source))
+            yield OnDisk(file, str(source))
             after = os.fstat(file.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise changed(str(source))
 
+    try:
+        size = source.stat().st_size
+    except OSError as error:
+        raise _unreadable(source, error) from error
     return Source(path, size, opaque=True, open=opened)
+
+
+def _unreadable(source: Path, error: OSError) -> InvalidValueError:
+    return InvalidValueError(f"{source} cannot be read: {error.strerror}; save what can be", path=str(source))
 
 
 class _Stream(io.RawIOBase):

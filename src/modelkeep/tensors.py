@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from modelkeep.errors import UnknownTensorError
+from modelkeep.errors import MissingObjectError, UnknownTensorError
+
+Readers = Mapping[str, Callable[[], Any]]
 
 
 class Tensors(Mapping[str, Any]):
@@ -17,6 +19,7 @@ class Tensors(Mapping[str, Any]):
     Args:
         ref: the version.
         readers: what gives each tensor.
+        again: gives them anew, after an object was missing: the version may have been moved meanwhile.
 
     Example:
         >>> import modelkeep as mk, numpy as np
@@ -28,9 +31,10 @@ class Tensors(Mapping[str, Any]):
         array([0., 0.])
     """
 
-    def __init__(self, ref: str, readers: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(self, ref: str, readers: Readers, again: Callable[[MissingObjectError], Readers]) -> None:
         self._ref = ref
         self._readers = dict(readers)
+        self._again = again
 
     def __repr__(self) -> str:
         return f"Tensors of {self._ref}: {len(self)}"
@@ -57,7 +61,11 @@ class Tensors(Mapping[str, Any]):
                 f"{self._ref} has no tensor {name!r}; it has {known}{', …' if len(self) > 5 else ''}",  # noqa: PLR2004
                 name=name,
             )
-        return self._readers[name]()
+        try:
+            return self._readers[name]()
+        except MissingObjectError as error:
+            self._readers = dict(self._again(error))
+            return self._readers[name]()
 
     def names(self) -> tuple[str, ...]:
         """The names, in the order in which the files have them."""
