@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import attrs
@@ -22,6 +22,7 @@ from modelkeep.folds.rules import Op
 from modelkeep.layout import pack_key
 from modelkeep.manifest import encode_record, parse_record
 from modelkeep.packs import Source, Written, content_of, read_manifest, write_packs
+from modelkeep.progress import nothing
 from modelkeep.values import Json, mapping_to_json, metrics_to_json
 from modelkeep.version import Record, identity_digest
 
@@ -40,6 +41,7 @@ class Draft:
         label: the label asked for, or None.
         bump: the part of the highest label to raise, or None.
         reuse: whether an equal version that exists will do.
+        progress: hears how many bytes of the files were done since the last call; what it raises ends the save.
     """
 
     sources: Sequence[Source]
@@ -47,6 +49,7 @@ class Draft:
     label: str | None = None
     bump: str | None = None
     reuse: bool = False
+    progress: Callable[[int], None] = nothing
 
 
 def publish(line: Line, draft: Draft) -> int:
@@ -82,7 +85,9 @@ def _check_early(line: Line, draft: Draft) -> None:
 
 def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: bytes, ids: Iterator[str]) -> int:
     while True:
-        written = write_packs(line.home.store, line.name, ids, draft.sources, record)  # 1 invisible until named
+        written = write_packs(  # 1 invisible until named
+            line.home.store, line.name, ids, draft.sources, record, progress=draft.progress
+        )
         packs = written.manifest.packs
         try:
             line.home.check_clock(pack_key(line.name, packs[-1]), committed=False)

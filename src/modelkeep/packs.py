@@ -31,6 +31,7 @@ from modelkeep.digest import Buffer, join_digests, raw_digest
 from modelkeep.errors import IntegrityError, InvalidValueError
 from modelkeep.layout import pack_key
 from modelkeep.manifest import RAW, ZSTD, Manifest, ManifestError, Piece
+from modelkeep.progress import nothing
 from modelkeep.stores.port import Store
 from modelkeep.version import FileFacts, Place, content_digest
 
@@ -109,10 +110,11 @@ class Written:
 class _Writer:
     """Deals pieces out to packs, one pack after the other, in a single pass."""
 
-    def __init__(self, sources: Iterable[Source], record: bytes) -> None:
+    def __init__(self, sources: Iterable[Source], record: bytes, progress: Callable[[int], None]) -> None:
         self.ids: list[str] = []
         self.written: Written | None = None
         self._record = record
+        self._progress = progress
         self._sources = sorted(sources, key=lambda source: source.path)
         self._rows: list[list[Piece]] = [[] for _ in self._sources]
         self._known: dict[bytes, Piece] = {}
@@ -147,6 +149,7 @@ class _Writer:
                 self._known[own] = piece
                 offset += length
             self._rows[index].append(piece)
+            self._progress(view.nbytes)
             self._next = next(self._todo, None)
         yield self._end(offset)
 
@@ -171,7 +174,15 @@ def _stored(view: memoryview, own: bytes, opaque: bool) -> tuple[Buffer, int, by
     return view, RAW, own, 4096 if view.nbytes >= 64 * 1024 else 64
 
 
-def write_packs(store: Store, name: str, ids: Iterator[str], sources: Iterable[Source], record: bytes) -> Written:
+def write_packs(
+    store: Store,
+    name: str,
+    ids: Iterator[str],
+    sources: Iterable[Source],
+    record: bytes,
+    *,
+    progress: Callable[[int], None] = nothing,
+) -> Written:
     """Write files and record as packs; the manifest ends the last one. One request for each 256 MiB.
 
     Args:
@@ -180,11 +191,12 @@ def write_packs(store: Store, name: str, ids: Iterator[str], sources: Iterable[S
         ids: new pack ids, never used before.
         sources: the files; read once.
         record: the bytes of the record.
+        progress: hears how many bytes of the files were done since the last call.
 
     Raises:
         StoreError: the store refused; what was put is deleted again as far as it lets us.
     """
-    writer = _Writer(sources, record)
+    writer = _Writer(sources, record, progress)
     try:
         while writer.written is None:
             pack = next(ids)

@@ -221,7 +221,7 @@ def _holder_before(self: Any, alias: str) -> Any:
     return self.stacks.get(alias, ())[:-1]  # past deleted ones it does not look
 
 
-def _put_errors_ignored(store: Any, name: str, ids: Any, sources: Any, record: bytes) -> Any:
+def _put_errors_ignored(store: Any, name: str, ids: Any, sources: Any, record: bytes, **how: Any) -> Any:
     class Deaf:
         def put_pack(self, key: str, source: Any) -> None:
             held = list(source)
@@ -233,7 +233,7 @@ def _put_errors_ignored(store: Any, name: str, ids: Any, sources: Any, record: b
         def delete(self, keys: Any) -> None:
             store.delete(keys)
 
-    return _write_packs(Deaf(), name, ids, sources, record)  # type: ignore[arg-type]
+    return _write_packs(Deaf(), name, ids, sources, record, **how)  # type: ignore[arg-type]
 
 
 _write_packs = packs.write_packs
