@@ -803,7 +803,7 @@ DOORS: dict[str, tuple[Callable[[Registry], object], str]] = {
     "home of nobody": (lambda _: Registry("~nobody-at-all/r"), "~nobody-at-all/r"),
     "NUL": (lambda _: Registry("a\0b"), "NUL"),
     "settle": (lambda r: r.settle(None), "None is no token"),  # type: ignore[arg-type]
-    "parent": (lambda r: r.save(weights(), "churn", parent=5), "parent is 5, a int"),  # type: ignore[arg-type]
+    "parent": (lambda r: r.save(weights(), "churn", parent=5), "parent is 5, a int"),  # type: ignore[call-overload]
     "version": (lambda r: r.model("churn").version([]), r"version \[\] is a list"),  # type: ignore[arg-type]
     "seal": (lambda r: r.storage.seal(None), "None is no key"),  # type: ignore[arg-type]
     "at": (

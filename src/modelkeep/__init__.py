@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from modelkeep.modelversion import ModelVersion
     from modelkeep.ref import ModelRef
     from modelkeep.registry import Registry, Settlement
+    from modelkeep.saving import PendingSave
     from modelkeep.storage import Report
     from modelkeep.stores import open_store
     from modelkeep.stores.retries import Retries
@@ -48,6 +49,7 @@ _WHERE = {
     "ModelVersion": "modelversion",
     "ModelkeepError": "errors",
     "NotFoundError": "errors",
+    "PendingSave": "saving",
     "RegisteredModel": "model",
     "Registry": "registry",
     "Report": "storage",
@@ -71,6 +73,7 @@ __all__ = [
     "ModelVersion",
     "ModelkeepError",
     "NotFoundError",
+    "PendingSave",
     "RegisteredModel",
     "Registry",
     "Report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import attrs
@@ -26,6 +26,7 @@ from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, encode_record, parse_record
 from modelkeep.packs import read_manifest
 from modelkeep.packwriter import Written, content_of, write_packs
+from modelkeep.progress import nothing
 from modelkeep.sources import Source
 from modelkeep.values import Json, mapping_to_json, metrics_to_json
 from modelkeep.version import Record, identity_digest
@@ -46,6 +47,7 @@ class Draft:
         label: the label asked for, or None.
         bump: the part of the highest label to raise, or None.
         reuse: whether an equal version that exists will do.
+        progress: hears how many bytes of the files were done since the last call.
     """
 
     sources: Sequence[Source]
@@ -53,6 +55,7 @@ class Draft:
     label: str | None = None
     bump: str | None = None
     reuse: bool = False
+    progress: Callable[[int], None] = nothing
 
 
 def publish(line: Line, draft: Draft) -> int:
@@ -91,7 +94,7 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
     while True:
         at_rest = _at_rest(line, draft)
         written = write_packs(  # 1 invisible until named
-            store, line.name, ids, draft.sources, record, at_rest=at_rest
+            store, line.name, ids, draft.sources, record, at_rest=at_rest, progress=draft.progress
         )
         try:
             line.home.check_clock(pack_key(line.name, written.own[-1]), committed=False)

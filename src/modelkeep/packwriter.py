@@ -13,6 +13,7 @@ from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, Piece
 from modelkeep.packs import MAGIC, MAX_PACK, alignment
 from modelkeep.pieces import Fresh, read_pieces
+from modelkeep.progress import nothing
 from modelkeep.sources import Source
 from modelkeep.stores.port import Store
 from modelkeep.version import FileFacts, Place, content_digest
@@ -48,7 +49,7 @@ class _Writer:
     """Deals pieces out to packs, one pack after the other, in a single pass."""
 
     def __init__(
-        self, sources: Sequence[Source], record: bytes, at_rest: AtRest, progress: Callable[[int], object]
+        self, sources: Sequence[Source], record: bytes, at_rest: AtRest, progress: Callable[[int], None]
     ) -> None:
         self.ids: list[str] = []
         self.written: Written | None = None
@@ -117,7 +118,7 @@ def write_packs(
     record: bytes,
     *,
     at_rest: AtRest = NOTHING,
-    progress: Callable[[int], object] = lambda _: None,
+    progress: Callable[[int], None] = nothing,
 ) -> Written:
     """Write files and record as packs; the manifest ends the last one. One request for each 256 MiB.
 
@@ -128,7 +129,7 @@ def write_packs(
         sources: the files; read once.
         record: the bytes of the record.
         at_rest: pieces that are not written again.
-        progress: told how many bytes of the files were dealt with since it was told last.
+        progress: hears how many bytes of the files were done since the last call.
 
     Raises:
         StoreError: the store refused; what was put is deleted again as far as it lets us.

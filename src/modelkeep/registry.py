@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import platform
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import attrs
 
@@ -23,20 +19,22 @@ from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
 from modelkeep._resolve import Verify
 from modelkeep.cachechoice import chosen
-from modelkeep.errors import AccessError, InvalidNameError, InvalidValueError, NotFoundError
+from modelkeep.errors import AccessError, InvalidNameError, InvalidValueError
+from modelkeep.facts import Facts, Given, Options, Parents, Ref, oldest_first, serializer_for
 from modelkeep.forks import renew_after_fork
 from modelkeep.layout import CATALOG, data_prefix
 from modelkeep.model import RegisteredModel
-from modelkeep.modelversion import ABSENT, Absent, ModelVersion, check_label, check_tags, load_found
+from modelkeep.modelversion import ABSENT, Absent, ModelVersion, check_label, load_found
+from modelkeep.progress import Progress, reporter
 from modelkeep.ref import ModelRef, check_model_name, decode_name
+from modelkeep.saving import PendingSave, SaveQueue
 from modelkeep.serializers.port import Serializer
 from modelkeep.sink import SaveSink
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.stores.retries import Retries
-from modelkeep.system import System, format_time
-from modelkeep.values import check_text, mapping_to_json, metrics_to_json
-from modelkeep.version import Origin, Parent, Record
+from modelkeep.system import System
+from modelkeep.version import Parent
 
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
@@ -47,8 +45,6 @@ ENVIRONMENT = "MODELKEEP_REGISTRY"
 DEFAULT = ".modelkeep"
 
 _TOKEN = re.compile(r"models/([^/]+)/(versions|releases|notes)/([0-9]{1,16})/([0-9a-f]{32})")
-
-Ref = str | ModelRef | ModelVersion
 
 
 @attrs.frozen
@@ -129,11 +125,13 @@ class Registry:
         self._home = Home(self._store, self._system, chosen(cache, remote=remote))
         self._lines: dict[str, Line] = {}
         self._lock = threading.RLock()
+        self._saves = SaveQueue()
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """See `Forked.after_fork`; called in the child, not by users."""
         self._lock = threading.RLock()
+        self._saves = SaveQueue()  # those under way go on in the parent
 
     def __repr__(self) -> str:
         return f"Registry({self.url!r})"
@@ -145,6 +143,12 @@ class Registry:
 
     # -- saving ----------------------------------------------------------------------------------------------
 
+    @overload
+    def save(self, model: object, name: str, *, wait: Literal[True] = True, **given: Unpack[Given]) -> ModelVersion: ...
+    @overload
+    def save(self, model: object, name: str, *, wait: Literal[False], **given: Unpack[Given]) -> PendingSave: ...
+    @overload
+    def save(self, model: object, name: str, *, wait: bool, **given: Unpack[Given]) -> ModelVersion | PendingSave: ...
     def save(
         self,
         model: object,
@@ -154,12 +158,14 @@ class Registry:
         metrics: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
         notes: str = "",
-        parent: Ref | Parent | Iterable[Ref | Parent] | Absent | None = ABSENT,
+        parent: Parents = ABSENT,
         label: str | None = None,
         bump: Literal["major", "minor", "patch"] | None = None,
         reuse: bool = False,
         serializer: str | None = None,
-    ) -> ModelVersion:
+        wait: bool = True,
+        progress: Progress = None,
+    ) -> ModelVersion | PendingSave:
         """Keep *model* as the next version of *name*. Two writes when warm.
 
         Args:
@@ -176,6 +182,15 @@ class Registry:
             reuse: give back the newest version with the same files, parameters and metrics, if there is one; label
                 and bump are then left aside. Reads the files once more.
             serializer: the name of a serializer; without it the one that claims the object.
+            wait: False: check and serialize the model, copy its arrays, and give a `PendingSave` at once; the rest is
+                done in the background. Files on disk are not copied: they must not change before it is done.
+            progress: a function of (done, total), in bytes of the files, called from one thread: this one, or that of
+                the background; what it raises ends the save. None: a bar if tqdm is installed, stderr is a terminal
+                and the files have 64 MiB or more; none in the background. True: the same at any size and in the
+                background. False: nothing.
+
+        Returns:
+            The version; what it will be with ``wait=False``.
 
         Raises:
             SerializerError: no serializer takes the object; lists what is installed and the way out.
@@ -201,16 +216,46 @@ class Registry:
             parents=self._parents(model, parent),
         )
         options = Options(check_label(label, bump), bump, reuse)
-        return self._save(model, name, facts, options, _serializer_for(model, serializer))
+        save = self._save if wait else self._save_later
+        return save(model, name, facts, options, serializer_for(model, serializer), progress)
 
-    def _save(self, model: object, name: str, facts: Facts, options: Options, serializer: Serializer) -> ModelVersion:
+    def _save(
+        self,
+        model: object,
+        name: str,
+        facts: Facts,
+        options: Options,
+        serializer: Serializer,
+        progress: Progress = None,
+    ) -> ModelVersion:
         with SaveSink() as sink:
             serializer.save(model, sink)
-            self._home.prepare()
-            line = self._existing(name)
-            record = facts.record(model, serializer, self._system)
-            draft = Draft(sources=sink.sources(), record=record, **attrs.asdict(options))
-            number = publish(line, draft)
+            draft = self._draft(model, sink, facts, options, serializer)
+            shown = reporter(progress, sink.size())
+            self._saves.wait(name)  # numbers are given in the order of the calls
+            return self._publish(name, draft, shown)
+
+    def _save_later(
+        self, model: object, name: str, facts: Facts, options: Options, serializer: Serializer, progress: Progress
+    ) -> PendingSave:
+        with ExitStack() as until:
+            sink = until.enter_context(SaveSink())
+            serializer.save(model, sink)
+            sink.snapshot()
+            draft = self._draft(model, sink, facts.copied(), options, serializer)
+            # unasked, there is no bar among what the training prints meanwhile
+            shown = reporter(False if progress is None else progress, sink.size())
+            return self._saves.add(name, partial(self._publish, name, draft, shown), until)
+
+    def _draft(self, model: object, sink: SaveSink, facts: Facts, options: Options, serializer: Serializer) -> Draft:
+        record = facts.record(model, serializer, self._system)
+        return Draft(sources=sink.sources(), record=record, **attrs.asdict(options))
+
+    def _publish(self, name: str, draft: Draft, shown: AbstractContextManager[Callable[[int], None]]) -> ModelVersion:
+        self._home.prepare()
+        line = self._existing(name)
+        with shown as advance:
+            number = publish(line, attrs.evolve(draft, progress=advance))
         return ModelVersion(line, number)
 
     def adopt(self, pattern: str | os.PathLike[str], name: str) -> list[ModelVersion]:
@@ -237,16 +282,10 @@ class Registry:
             [ModelVersion churn:1, ModelVersion churn:2]
         """
         check_model_name(name)
-        found = [Path(match) for match in glob.glob(os.path.expanduser(os.fspath(pattern)))]  # noqa: PTH207, PTH111
-        if not found:
-            raise NotFoundError(f"no file or folder matches {os.fspath(pattern)!r}", pattern=os.fspath(pattern))
-        serializer = _serializer_for(found[0], None)
-        dated = sorted(((_changed(path), _natural(path.name), path) for path in found), key=lambda row: row[:2])
-        adopted = []
-        for changed, _, path in dated:
-            origin_facts = Origin(path.name, format_time(_as_time(changed)))
-            adopted.append(self._save(path, name, Facts(origin=origin_facts), Options(reuse=True), serializer))
-        return adopted
+        files = oldest_first(pattern)
+        serializer = serializer_for(files[0][0], None)
+        options = Options(reuse=True)
+        return [self._save(path, name, Facts(origin=found), options, serializer) for path, found in files]
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -455,9 +494,7 @@ class Registry:
     def _existing(self, name: str) -> Line:
         return self.model(name)._line  # noqa: SLF001  the door that says what is missing
 
-    def _parents(
-        self, model: object, given: Ref | Parent | Iterable[Ref | Parent] | Absent | None
-    ) -> tuple[Parent, ...]:
+    def _parents(self, model: object, given: Parents) -> tuple[Parent, ...]:
         if isinstance(given, Absent):
             guessed = origin(model)
             return (guessed,) if guessed else ()
@@ -476,86 +513,3 @@ class Registry:
             return given
         version = self.get(given)
         return Parent(version.name, version.number, version.digest)
-
-
-@attrs.frozen
-class Options:
-    """How a save picks its label, and whether an equal version will do."""
-
-    label: str | None = None
-    bump: str | None = None
-    reuse: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Facts:
-    """What the caller of a save says about the model; refused where it cannot be kept."""
-
-    params: Mapping[str, Any] = attrs.field(factory=dict)
-    metrics: Mapping[str, Any] = attrs.field(factory=dict)
-    tags: Mapping[str, str] = attrs.field(factory=dict)
-    notes: str = ""
-    parents: tuple[Parent, ...] = ()
-    origin: Origin | None = None
-
-    def __attrs_post_init__(self) -> None:
-        mapping_to_json(self.params, "params")
-        metrics_to_json(self.metrics, "metrics")
-        check_tags(self.tags)
-        check_text(self.notes, "notes")
-
-    def record(self, model: object, serializer: Serializer, system: System) -> Record:
-        """All that a version will know about itself."""
-        kind = type(model)
-        return Record(
-            params=dict(self.params),
-            metrics=dict(self.metrics),
-            tags=dict(self.tags),
-            notes=self.notes,
-            parents=self.parents,
-            origin=self.origin,
-            serializer=serializer.name,
-            serializer_format=serializer.format,
-            packages=_installed(serializer.packages),
-            type=f"{kind.__module__}.{kind.__qualname__}",
-            python=platform.python_version(),
-            host=system.host(),
-        )
-
-
-def _serializer_for(model: object, name: str | None) -> Serializer:
-    from modelkeep.serializers import discovery
-
-    return discovery.by_name(name) if name else discovery.for_object(model)
-
-
-@lru_cache(maxsize=256)
-def _installed(packages: Sequence[str]) -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _changed(path: Path) -> int:
-    """When a file, or the newest file of a folder, was last changed, in nanoseconds."""
-    if path.is_dir():
-        return max((file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()), default=0)
-    try:
-        return path.stat().st_mtime_ns
-    except OSError as error:
-        raise InvalidValueError(f"{path} cannot be adopted: {error}", path=str(path)) from error
-
-
-def _as_time(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Numbers in names count as numbers: v2 before v10."""
-    return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"([0-9]+)|([^0-9]+)", name)]

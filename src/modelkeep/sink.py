@@ -10,7 +10,7 @@ from typing import BinaryIO, Self, cast
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import SerializerError
-from modelkeep.sources import OnDisk, Source, file_source, memory_source
+from modelkeep.sources import InMemory, OnDisk, Source, file_source, memory_source
 from modelkeep.version import check_path, check_paths
 
 _SPOOL = 8 * 1024 * 1024  # bytes; a longer stream goes to a temporary file
@@ -28,6 +28,7 @@ class SaveSink:
 
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
+        self._memory: list[InMemory] = []
         self._folder: Path | None = None
         self._open = ExitStack()
 
@@ -43,7 +44,9 @@ class SaveSink:
 
     def put(self, path: str, *buffers: Buffer, opaque: bool = True) -> None:
         """See `Sink.put`."""
-        self._take(memory_source(path, buffers, opaque=opaque))
+        content = InMemory(buffers)
+        self._take(Source(path, content.size, opaque, lambda: nullcontext(content)))
+        self._memory.append(content)
 
     @contextmanager
     def stream(self, path: str) -> Iterator[BinaryIO]:
@@ -89,6 +92,18 @@ class SaveSink:
             raise SerializerError("the serializer wrote no files, so there is nothing to save")
         check_paths(self._sources)
         return list(self._sources.values())
+
+    def size(self) -> int:
+        """The bytes of all files that `sources` gave."""
+        return sum(source.size for source in self._sources.values())
+
+    def snapshot(self) -> None:
+        """Copy what serializers put here without copying, so that the save can go on while arrays are changed.
+
+        Files on disk are not copied; if one is changed from here on, reading it is an error.
+        """
+        for content in self._memory:
+            content.snapshot()
 
     def _take(self, source: Source) -> None:
         check_path(source.path)

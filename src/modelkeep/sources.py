@@ -88,10 +88,26 @@ class InMemory:
             at += part.nbytes
             index += 1
 
+    def snapshot(self) -> None:
+        """Copy the buffers that somebody could change, one by one: what was made for this file alone goes at once."""
+        for index, view in enumerate(self._views):
+            if not isinstance(view.obj, bytes):
+                copy = memoryview(_memory(view.nbytes))
+                _copy(view, copy)
+                self._views[index] = copy
+
     def _within(self, index: int, start: int, stop: int) -> memoryview:
         """What of a buffer lies between two places of the file."""
         begin = self._ends[index] - self._views[index].nbytes
         return self._views[index][max(0, start - begin) : stop - begin]
+
+
+def _memory(size: int) -> Buffer:
+    if size < _BY_NUMPY:
+        return bytearray(size)
+    import numpy as np
+
+    return np.empty(size, np.uint8).data  # a bytearray would be filled with zeros first
 
 
 def _copy(part: memoryview, target: memoryview) -> None:
@@ -148,8 +164,9 @@ def file_source(path: str, source: Path) -> Source:
     """A file on disk as a `Source`.
 
     Raises:
-        InvalidValueError: it cannot be read; later, when it changes while it is read.
+        InvalidValueError: it cannot be read; later, if it was changed since, or changes while it is read.
     """
+    stamp = _stamp(source)
 
     @contextmanager
     def opened() -> Iterator[Content]:
@@ -158,19 +175,22 @@ def file_source(path: str, source: Path) -> Source:
         except OSError as error:
             raise _unreadable(source, error) from error
         with file:
-            before = os.fstat(file.fileno())
-            if before.st_size != size:
+            if _stamp(source) != stamp:
                 raise changed(str(source))
             yield OnDisk(file, str(source))
-            after = os.fstat(file.fileno())
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise changed(str(source))
+            if _stamp(source) != stamp:
+                raise changed(str(source))
 
+    return Source(path, stamp[2], opaque=True, open=opened)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """What changes whenever a file does."""
     try:
-        size = source.stat().st_size
+        facts = file.stat()
     except OSError as error:
-        raise _unreadable(source, error) from error
-    return Source(path, size, opaque=True, open=opened)
+        raise _unreadable(file, error) from error
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def _unreadable(source: Path, error: OSError) -> InvalidValueError:

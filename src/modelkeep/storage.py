@@ -42,6 +42,7 @@ from modelkeep.layout import (
 from modelkeep.packs import whole_pack
 from modelkeep.reading import Finding
 from modelkeep.ref import decode_name
+from modelkeep.usage import Usage, measure
 
 _HARMLESS = ("leftover", "unlisted")
 
@@ -112,6 +113,26 @@ class Storage:
         if registry is None:
             raise FormatError(f"{self._home.store.url} holds no registry yet; save a model first")
         return Report(tuple(self._findings(registry, count)), count.models, count.versions, count.bytes)
+
+    def usage(self) -> Usage:
+        """Add up the bytes of all models and versions. Costs one listing of all models, and a read of their journals.
+
+        No manifest and no pack is read. What is being saved meanwhile may count as left over.
+
+        Raises:
+            IntegrityError: a journal is damaged; names the object.
+            FormatError: the place is no registry, or one of a newer format.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://usage")
+            >>> for seed in (1, 2):
+            ...     _ = registry.save({"w": np.full(1000, seed)}, "churn")
+            >>> (churn,) = registry.storage.usage().models
+            >>> churn.name, churn.logical, [version.logical for version in churn.versions]
+            ('churn', 16256, [8128, 8128])
+        """
+        return measure(self._home)
 
     def seal(self, key: str) -> None:
         """Accept the loss of a damaged journal entry, so that its model can be read and written again.

@@ -1,0 +1,149 @@
+"""What the caller of a save says about a model, and what the files of an adopted history say for themselves."""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import attrs
+
+from modelkeep.errors import InvalidValueError, NotFoundError
+from modelkeep.modelversion import Absent, ModelVersion, check_tags
+from modelkeep.progress import Progress
+from modelkeep.ref import ModelRef
+from modelkeep.serializers.port import Serializer
+from modelkeep.system import System, format_time
+from modelkeep.values import check_text, from_json, mapping_to_json, metrics_to_json
+from modelkeep.version import Origin, Parent, Record
+
+Ref = str | ModelRef | ModelVersion
+Parents = Ref | Parent | Iterable[Ref | Parent] | Absent | None
+
+
+class Given(TypedDict, total=False):
+    """The options of `Registry.save`, for type checkers; what they mean is said there."""
+
+    params: Mapping[str, object] | None
+    metrics: Mapping[str, object] | None
+    tags: Mapping[str, str] | None
+    notes: str
+    parent: Parents
+    label: str | None
+    bump: Literal["major", "minor", "patch"] | None
+    reuse: bool
+    serializer: str | None
+    progress: Progress
+
+
+@attrs.frozen
+class Options:
+    """How a save picks its label, and whether an equal version will do."""
+
+    label: str | None = None
+    bump: str | None = None
+    reuse: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Facts:
+    """What the caller of a save says about the model; refused where it cannot be kept."""
+
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    metrics: Mapping[str, Any] = attrs.field(factory=dict)
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    notes: str = ""
+    parents: tuple[Parent, ...] = ()
+    origin: Origin | None = None
+
+    def __attrs_post_init__(self) -> None:
+        mapping_to_json(self.params, "params")
+        metrics_to_json(self.metrics, "metrics")
+        check_tags(self.tags)
+        check_text(self.notes, "notes")
+
+    def copied(self) -> Facts:
+        """The same in dicts of its own, so that what the caller changes later stays out of it."""
+        params, metrics = mapping_to_json(self.params, "params"), metrics_to_json(self.metrics, "metrics")
+        return attrs.evolve(self, params=dict(from_json(params)), metrics=dict(from_json(metrics)))
+
+    def record(self, model: object, serializer: Serializer, system: System) -> Record:
+        """All that a version will know about itself."""
+        kind = type(model)
+        return Record(
+            params=dict(self.params),
+            metrics=dict(self.metrics),
+            tags=dict(self.tags),
+            notes=self.notes,
+            parents=self.parents,
+            origin=self.origin,
+            serializer=serializer.name,
+            serializer_format=serializer.format,
+            packages=_installed(serializer.packages),
+            type=f"{kind.__module__}.{kind.__qualname__}",
+            python=platform.python_version(),
+            host=system.host(),
+        )
+
+
+def serializer_for(model: object, name: str | None) -> Serializer:
+    """The serializer of that name; without one, the one that claims *model*.
+
+    Raises:
+        SerializerError: there is none; lists what is installed and the way out.
+    """
+    from modelkeep.serializers import discovery
+
+    return discovery.by_name(name) if name else discovery.for_object(model)
+
+
+@lru_cache(maxsize=256)
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def oldest_first(pattern: str | os.PathLike[str]) -> list[tuple[Path, Origin]]:
+    """Files and folders that match, and where each came from: by time of change, then natural order of names.
+
+    Raises:
+        NotFoundError: nothing matches.
+        InvalidValueError: one cannot be read.
+    """
+    found = [Path(match) for match in glob.glob(os.path.expanduser(os.fspath(pattern)))]  # noqa: PTH207, PTH111
+    if not found:
+        raise NotFoundError(f"no file or folder matches {os.fspath(pattern)!r}", pattern=os.fspath(pattern))
+    dated = sorted(((_changed(path), _natural(path.name), path) for path in found), key=lambda row: row[:2])
+    return [(path, Origin(path.name, format_time(_as_time(changed)))) for changed, _, path in dated]
+
+
+def _changed(path: Path) -> int:
+    """When a file, or the newest file of a folder, was last changed, in nanoseconds."""
+    if path.is_dir():
+        return max((file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()), default=0)
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise InvalidValueError(f"{path} cannot be adopted: {error}", path=str(path)) from error
+
+
+def _as_time(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Numbers in names count as numbers: v2 before v10."""
+    return [(int(digits), "") if digits else (-1, text) for digits, text in re.findall(r"([0-9]+)|([^0-9]+)", name)]

@@ -1,0 +1,127 @@
+"""How many bytes a registry takes, model by model and version by version, from journals and a listing alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+
+import attrs
+
+from modelkeep._home import Home
+from modelkeep._line import Line
+from modelkeep.errors import InvalidNameError, UnknownModelError
+from modelkeep.layout import data_prefix, pack_key
+from modelkeep.ref import decode_name
+from modelkeep.stores.port import Store
+
+
+@attrs.frozen
+class VersionUsage:
+    """The bytes of one version. A purged version has none.
+
+    Args:
+        number: its number.
+        logical: of its files, uncompressed: what a load gives.
+        stored: of the packs that it needs and no version of a lower number does: what it added. As a rule its own
+            save, or a later compaction, wrote these.
+        needed: of all packs that it needs, those of other saves too.
+        exclusive: of the packs that it alone needs: what purging it would free.
+    """
+
+    number: int
+    logical: int
+    stored: int
+    needed: int
+    exclusive: int
+
+
+@attrs.frozen
+class ModelUsage:
+    """The bytes of one model, open or closed.
+
+    Args:
+        name: its name.
+        versions: those of each version, by number.
+        logical: the sum of what its versions are worth, uncompressed.
+        stored: of all its packs: the sum of what each version added, and what is left over.
+        leftover: of packs that no version needs: uploads that were not finished, or are under way, and what was purged
+            or written anew and is not deleted yet.
+    """
+
+    name: str
+    versions: tuple[VersionUsage, ...]
+    logical: int
+    stored: int
+    leftover: int
+
+
+@attrs.frozen
+class Usage:
+    """The bytes of a registry. Journals and texts are not counted, nor is what a file system rounds up.
+
+    Args:
+        models: those of each model, by name, closed ones too.
+        logical: the sum over all models, uncompressed.
+        stored: the sum over all models, as it lies there.
+    """
+
+    models: tuple[ModelUsage, ...]
+    logical: int
+    stored: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as dicts and lists, for JSON or a table."""
+        models = [
+            {**attrs.asdict(model, recurse=False), "versions": [attrs.asdict(row) for row in model.versions]}
+            for model in self.models
+        ]
+        return {"models": models, "logical": self.logical, "stored": self.stored}
+
+
+def measure(home: Home) -> Usage:
+    """Add up what a registry takes. See `Storage.usage`."""
+    registry = home.id()
+    listed = _packs_by_model(home.store) if registry else {}
+    lines = ((Line.open(home, name, registry), sizes) for name, sizes in listed.items() if registry)
+    models = tuple(found for line, sizes in lines if (found := _measure(line, sizes)))
+    return Usage(models, sum(model.logical for model in models), sum(model.stored for model in models))
+
+
+def _packs_by_model(store: Store) -> dict[str, dict[str, int]]:
+    """The size of each object among the packs of each model, by key. One listing: closed models are in no other."""
+    found = {}
+    for part, items in groupby(store.list("models/"), key=lambda item: item.key.split("/")[1]):
+        with suppress(InvalidNameError):  # not ours; verify reports it
+            name = decode_name(part)
+            prefix = data_prefix(name)
+            found[name] = {item.key: item.size for item in items if item.key.startswith(prefix)}
+    return dict(sorted(found.items()))
+
+
+def _measure(line: Line, listed: Mapping[str, int]) -> ModelUsage | None:
+    """The usage of one model; None if there is neither a journal nor a pack."""
+    with suppress(UnknownModelError):  # it has uploads only
+        line.read()
+    purged = line.releases.state.purged
+    lines = list(line.versions.state.lines.items())
+    needs = {number: [pack_key(line.name, p) for p in known.packs] for number, known in lines if number not in purged}
+    users = Counter(key for keys in needs.values() for key in keys)
+    if not listed.keys() >= users.keys():  # saved since the listing, unless it is missing
+        listed = {item.key: item.size for item in line.home.store.list(data_prefix(line.name))}
+    if not listed and not line.versions.head:
+        return None
+    seen: set[str] = set()
+    rows = []
+    for number, known in lines:
+        keys = needs.get(number, [])
+        sizes = {key: listed.get(key, 0) for key in keys}  # what is missing is for verify to report
+        stored = sum(size for key, size in sizes.items() if key not in seen)
+        exclusive = sum(size for key, size in sizes.items() if users[key] == 1)
+        logical = known.made.size if number in needs else 0
+        rows.append(VersionUsage(number, logical, stored, sum(sizes.values()), exclusive))
+        seen.update(keys)
+    leftover = sum(size for key, size in listed.items() if key not in users)
+    return ModelUsage(line.name, tuple(rows), sum(row.logical for row in rows), sum(listed.values()), leftover)
