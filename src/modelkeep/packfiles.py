@@ -11,7 +11,6 @@ import os
 import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -25,8 +24,9 @@ from modelkeep.errors import IntegrityError, InvalidValueError
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, Piece
 from modelkeep.packs import PAGED
-from modelkeep.pieces import PIECE, cores
+from modelkeep.pieces import PIECE
 from modelkeep.stores.port import Store, mapped
+from modelkeep.threads import Threads, cores
 
 Span = tuple[int, int]  # where a run of bytes of a file begins, and where it ends
 
@@ -300,12 +300,9 @@ class PackFiles:
             for job in jobs:
                 job.work()
             return
-        threads = ThreadPoolExecutor(_FAR_READS if far else cores(), "modelkeep-read")
-        try:
-            for done in [threads.submit(job.work) for job in jobs]:
+        with Threads(_FAR_READS if far else cores()) as threads:
+            for done in [threads.start(job.work) for job in jobs]:
                 done.result()
-        finally:
-            threads.shutdown(cancel_futures=True)
 
     def _extract(self, target: Path, pieces: Iterable[Piece]) -> None:
         make_folder(target.parent)

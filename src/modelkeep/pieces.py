@@ -6,11 +6,10 @@ is stored is what was digested. The copy is as good as free: the digest then rea
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from modelkeep.codecs import RAW, ZSTD
 from modelkeep.digest import Buffer, raw_digest
 from modelkeep.sources import Content, Source, stream
 from modelkeep.splitters import SMALL, Extent, extents
+from modelkeep.threads import Threads, cores
 
 PIECE = 8 * 1024 * 1024  # bytes of a tensor; below 5 MiB S3 refuses parts
 _AT_ONCE = 1024 * 1024  # bytes; what one thread is given at least, and up to where no thread is worth its start
@@ -134,10 +134,9 @@ def read_pieces(sources: Iterable[Source], at_rest: Container[bytes] = ()) -> Ge
 def _todos(sources: Iterable[Source]) -> Generator[_Todo]:
     memory = _Memory()
     for index, source in enumerate(sources):
-        with source.open() as content:
-            make = partial(_Todo, index, opaque=source.opaque, content=content, memory=memory)
-            for extent in _extents(content, source.size):
-                yield from _cut(make, extent, source.size)
+        make = partial(_Todo, index, opaque=source.opaque, content=source.content, memory=memory)
+        for extent in _extents(source.content, source.size):
+            yield from _cut(make, extent, source.size)
 
 
 def _extents(content: Content, size: int) -> list[Extent]:
@@ -176,21 +175,13 @@ def _batches(todos: Iterable[_Todo]) -> Iterator[list[_Todo]]:
         yield held
 
 
-def _by_threads(batches: Iterator[list[_Todo]], work: Callable[[_Todo], Fresh]) -> Generator[Fresh]:
+def _by_threads(batches: Iterator[list[_Todo]], work: Callable[[_Todo], Fresh]) -> Iterator[Fresh]:
     count = min(_MOST_THREADS, cores())
-    threads = ThreadPoolExecutor(count, "modelkeep-digest")
     under_way: deque[Future[list[Fresh]]] = deque()
-    try:
+    with Threads(count) as threads:
         for batch in batches:
-            under_way.append(threads.submit(lambda batch=batch: list(map(work, batch))))  # type: ignore[misc]
+            under_way.append(threads.start(lambda batch=batch: list(map(work, batch))))  # type: ignore[misc]
             if len(under_way) > count + 1:
                 yield from under_way.popleft().result()
         while under_way:
             yield from under_way.popleft().result()
-    finally:
-        threads.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import SerializerError
-from modelkeep.sources import InMemory, OnDisk, Source, file_source, memory_source
+from modelkeep.sources import InMemory, Open, Source, file_source, memory_source
 from modelkeep.version import check_path, check_paths
 
 _SPOOL = 8 * 1024 * 1024  # bytes; a longer stream goes to a temporary file
@@ -45,7 +45,7 @@ class SaveSink:
     def put(self, path: str, *buffers: Buffer, opaque: bool = True) -> None:
         """See `Sink.put`."""
         content = InMemory(buffers)
-        self._take(Source(path, content.size, opaque, lambda: nullcontext(content)))
+        self._take(Source(path, content.size, opaque, content))
         self._memory.append(content)
 
     @contextmanager
@@ -59,8 +59,7 @@ class SaveSink:
         size = spool.tell()
         spool.flush()
         if size > _SPOOL:
-            content = OnDisk(io.FileIO(spool.fileno(), closefd=False), path)
-            self._take(Source(path, size, opaque=True, open=lambda: nullcontext(content)))
+            self._take(Source(path, size, opaque=True, content=Open(io.FileIO(spool.fileno(), closefd=False))))
         else:
             spool.seek(0)
             self._take(memory_source(path, [spool.read()]))

@@ -6,8 +6,7 @@ import io
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -21,7 +20,7 @@ _BY_NUMPY = 1 << 20  # bytes; below, importing and calling numpy costs more than
 
 
 class Content(Protocol):
-    """The bytes of a file, while it is open. Safe to use from several threads."""
+    """The bytes of a file. Safe to use from several threads."""
 
     def view(self, start: int, stop: int) -> memoryview | None:
         """The bytes in place, if they lie in one buffer that nobody can change."""
@@ -44,13 +43,13 @@ class Source:
         path: its name in the version.
         size: in bytes.
         opaque: whether compressing what is no tensor in it is worth a try.
-        open: gives its bytes for the length of a block, which ends with an error if they changed meanwhile.
+        content: its bytes.
     """
 
     path: str
     size: int
     opaque: bool
-    open: Callable[[], AbstractContextManager[Content]]
+    content: Content
 
 
 class InMemory:
@@ -119,17 +118,11 @@ def _copy(part: memoryview, target: memoryview) -> None:
     np.copyto(np.frombuffer(target, np.uint8), np.frombuffer(part, np.uint8))  # lets other threads run
 
 
-class OnDisk:
-    """A file that is open.
+class Open:
+    """A file that is open, and that nobody else reads meanwhile."""
 
-    Args:
-        file: unbuffered; nobody else reads it meanwhile.
-        name: what it is called in messages.
-    """
-
-    def __init__(self, file: io.FileIO, name: str) -> None:
+    def __init__(self, file: io.FileIO) -> None:
         self._file = file
-        self._name = name
         self._lock = threading.Lock()
 
     def view(self, start: int, stop: int) -> memoryview | None:
@@ -139,62 +132,79 @@ class OnDisk:
 
     def read_into(self, start: int, target: memoryview) -> None:
         """See `Content.read_into`."""
-        at = 0
         with self._lock:
-            self._file.seek(start)
-            while at < target.nbytes:
-                count = self._file.readinto(target[at:])
-                if not count:
-                    raise changed(self._name)
-                at += count
+            _read_from(self._file, start, target)
 
 
-def changed(name: str) -> InvalidValueError:
-    """The error for a file that changed while it was read."""
-    return InvalidValueError(f"{name} changed while it was saved; save it at rest", path=name)
+class OnDisk:
+    """A file on disk, opened for each read: a save of thousands of files holds none of them open.
+
+    Args:
+        file: which is looked at now; every read is an error if it was changed since.
+
+    Raises:
+        InvalidValueError: it cannot be read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._path = file
+        try:
+            self._stamp = _stamp(file.stat())
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self._stamp[2]
+
+    def view(self, start: int, stop: int) -> memoryview | None:
+        """See `Content.view`: never."""
+        del start, stop
+        return None
+
+    def read_into(self, start: int, target: memoryview) -> None:
+        """See `Content.read_into`."""
+        try:
+            with io.FileIO(self._path) as file:
+                whole = _read_from(file, start, target)
+                found = _stamp(os.fstat(file.fileno()))
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if not whole or found != self._stamp:
+            raise InvalidValueError(f"{self._path} changed while it was saved; save it at rest", path=str(self._path))
+
+    def _unreadable(self, error: OSError) -> InvalidValueError:
+        return InvalidValueError(f"{self._path} cannot be read: {error.strerror}", path=str(self._path))
+
+
+def _stamp(facts: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes whenever a file does."""
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _read_from(file: io.FileIO, start: int, target: memoryview) -> bool:
+    """Fill *target*; whether there was enough."""
+    file.seek(start)
+    at = 0
+    while at < target.nbytes:
+        count = file.readinto(target[at:])
+        if not count:
+            return False
+        at += count
+    return True
 
 
 def memory_source(path: str, buffers: Sequence[Buffer], *, opaque: bool = True) -> Source:
     """Buffers as a `Source`."""
     content = InMemory(buffers)
-    return Source(path, content.size, opaque, lambda: nullcontext(content))
+    return Source(path, content.size, opaque, content)
 
 
-def file_source(path: str, source: Path) -> Source:
-    """A file on disk as a `Source`.
-
-    Raises:
-        InvalidValueError: it cannot be read; later, if it was changed since, or changes while it is read.
-    """
-    stamp = _stamp(source)
-
-    @contextmanager
-    def opened() -> Iterator[Content]:
-        try:
-            file = io.FileIO(source)
-        except OSError as error:
-            raise _unreadable(source, error) from error
-        with file:
-            if _stamp(source) != stamp:
-                raise changed(str(source))
-            yield OnDisk(file, str(source))
-            if _stamp(source) != stamp:
-                raise changed(str(source))
-
-    return Source(path, stamp[2], opaque=True, open=opened)
-
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    """What changes whenever a file does."""
-    try:
-        facts = file.stat()
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
-
-
-def _unreadable(source: Path, error: OSError) -> InvalidValueError:
-    return InvalidValueError(f"{source} cannot be read: {error.strerror}; save what can be", path=str(source))
+def file_source(path: str, file: Path) -> Source:
+    """A file on disk as a `Source`; see `OnDisk`."""
+    content = OnDisk(file)
+    return Source(path, content.size, opaque=True, content=content)
 
 
 class _Stream(io.RawIOBase):
@@ -228,5 +238,5 @@ class _Stream(io.RawIOBase):
 
 
 def stream(content: Content, size: int) -> BinaryIO:
-    """The bytes of an open file as a stream that can be sought."""
+    """The bytes of a file as a stream that can be sought."""
     return cast(BinaryIO, io.BufferedReader(_Stream(content, size), 1 << 16))
