@@ -34,7 +34,7 @@ from modelkeep.version import Record, identity_digest
 _Facts = tuple[dict[str, Json], dict[str, Json]]  # parameters and metrics
 
 _MAX_FACTS = 16 * 1024  # bytes of params and metrics in an entry; beyond, they lie in the manifest alone
-_LOOK_FROM = 64 * 1024  # bytes; smaller models do not pay for a look at what the last version holds
+_LOOK_FROM = 64 * 1024  # bytes; smaller models share nothing
 
 
 @attrs.frozen(kw_only=True)
@@ -115,12 +115,16 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
 
 
 def _at_rest(line: Line, draft: Draft) -> AtRest:
-    """What the last version, the parents in this model and versions seen lately have; by the state as far as read."""
+    """What the last version, the parents in this model and versions seen lately have; by the state as far as read.
+
+    Nothing for a small model: loading it would take a request more for each pack that it shares.
+    """
+    if sum(source.size for source in draft.sources) < _LOOK_FROM:
+        return NOTHING
     state = line.versions.state
     parents = [p.number for p in draft.record.parents if p.name == line.name]
     lines = [known for n in dict.fromkeys((state.highest, *parents)) if (known := state.lines.get(n)) is not None]
-    look = sum(source.size for source in draft.sources) >= _LOOK_FROM
-    found = [line.recent.get(known.at) or (_manifest(line, known) if look else None) for known in lines]
+    found = [line.recent.get(known.at) or _manifest(line, known) for known in lines]
     manifests = [*filter(None, found), *line.recent.all()]
     return AtRest.of(manifests, most=versions.MAX_SHARED, without=state.condemned) if manifests else NOTHING
 

@@ -31,6 +31,7 @@ from modelkeep.splitters import extents
 from modelkeep.version import Place, Record, identity_digest
 
 T = TypeVar("T")
+_ZIP = b"PK\x03\x04"
 Verify = Literal["now", "lazy"]  # when the bytes of a load are checked
 
 
@@ -210,6 +211,8 @@ def is_mapped(files: PackFiles) -> bool:
 
 def _tensors(files: PackFiles, path: str) -> list[tuple[int, int]]:
     with files.open(path) as stream:
+        if stream.read(len(_ZIP)) == _ZIP:
+            return []  # what is in archives is read, and not mapped
         found = extents(stream, files.size(path))
     return [(extent.start, extent.stop) for extent in found if extent.tensor and extent.stop - extent.start >= PAGED]
 

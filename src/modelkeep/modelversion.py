@@ -152,19 +152,18 @@ class ModelVersion:
     @property
     def tensors(self) -> Tensors:
         """The tensors, by name, each read by itself. One request, once, and one for each file with tensors."""
+        return Tensors(self.ref, self._readers(), lambda error: self._readers(self._files_again(error)))
 
-        def again(error: MissingObjectError) -> Readers:
-            _resolve.look_again(self._line, self._found(), error)
-            del self.__dict__["_opened"]
-            return self._readers()
+    def _files_again(self, error: MissingObjectError) -> PackFiles:
+        """The files where they lie now, after an object of them was missing."""
+        _resolve.look_again(self._line, self._found(), error)
+        self.__dict__.pop("_opened", None)
+        return self._opened[0]
 
-        return Tensors(self.ref, self._readers(), again)
-
-    def _readers(self) -> Readers:
+    def _readers(self, files: PackFiles | None = None) -> Readers:
         from modelkeep.serializers.discovery import by_name
 
-        files, record = self._opened
-        return by_name(record.serializer).tensors(files)
+        return by_name(self.record.serializer).tensors(files or self._opened[0])
 
     @property
     def mapped(self) -> bool:
@@ -246,7 +245,7 @@ class ModelVersion:
             ...     file.seek(-24, 2), len(file.read())
             (128, 24)
         """
-        return self._opened[0].open(path)
+        return self._opened[0].open(path, again=self._files_again)
 
     def verify(self) -> int:
         """Read every byte of this version from the store and check it; also what was loaded with ``verify="lazy"``.

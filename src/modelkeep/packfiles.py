@@ -20,7 +20,7 @@ import attrs
 
 from modelkeep.codecs import RAW, unpack
 from modelkeep.digest import Buffer, flat, raw_digest
-from modelkeep.errors import IntegrityError, InvalidValueError
+from modelkeep.errors import IntegrityError, InvalidValueError, MissingObjectError
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, Piece
 from modelkeep.packs import PAGED
@@ -29,6 +29,7 @@ from modelkeep.stores.port import Store, mapped
 from modelkeep.threads import Threads, cores
 
 Span = tuple[int, int]  # where a run of bytes of a file begins, and where it ends
+Again = Callable[[MissingObjectError], "PackFiles"]
 
 _RUN = 2 * PIECE  # bytes that one read of neighbouring pieces takes at most
 _SHARED = 8 * _RUN  # bytes of small neighbours that share one piece of memory at most
@@ -113,6 +114,9 @@ class PackFiles:
         """See `Files.views`."""
         file = self._file(path)
         maps: dict[int, memoryview | None] = {}
+        given: set[tuple[int, int]] = (
+            set()
+        )  # equal tensors lie in one place: what is changed in one is not in the other
         views: list[memoryview] = [memoryview(b"")] * len(spans)
         jobs: list[_Job] = []
         left: list[int] = []
@@ -121,9 +125,11 @@ class PackFiles:
                 raise InvalidValueError(
                     f"{path!r} has {file.size} bytes, and not those from {start} to {stop}", path=path
                 )
-            found = self._map(file, start, stop, maps, jobs)
+            place = _place(file, start, stop)
+            found = None if place in given else self._map(file, start, stop, maps, jobs)
             if found is not None:
                 views[index] = found
+                given.add(place)
             elif start < stop:
                 left.append(index)
         for group in _groups(spans, left):
@@ -141,9 +147,12 @@ class PackFiles:
         file, maps = self._file(path), dict[int, memoryview | None]()
         return all(self._map(file, start, stop, maps, []) is not None for start, stop in spans)
 
-    def open(self, path: str) -> BinaryIO:
-        """See `Files.open`."""
-        return io.BufferedReader(_PieceStream(self, self._file(path)), buffer_size=1 << 16)
+    def open(self, path: str, *, again: Again | None = None) -> BinaryIO:
+        """See `Files.open`.
+
+        *again* gives the files anew after an object was missing: the version may have been moved meanwhile.
+        """
+        return io.BufferedReader(_PieceStream(self, path, again), buffer_size=1 << 16)
 
     def extract(self, folder: Path) -> None:
         """See `Files.extract`. All files or none.
@@ -339,6 +348,12 @@ def _sound(run: Sequence[Piece], raw: memoryview) -> bool:
     )
 
 
+def _place(file: _File, start: int, stop: int) -> tuple[int, int]:
+    """Where a span that is not empty begins: pack and offset."""
+    begin, piece = file.within(start, stop)[0] if start < stop else (0, None)
+    return (piece.pack, piece.offset + start - begin) if piece else (-1, -1)
+
+
 def _whole(within: Sequence[tuple[int, Piece]]) -> Piece | None:
     """The first of pieces that lie raw, in order and without a gap in one pack; None if they do not."""
     run = [piece for _, piece in within]
@@ -393,9 +408,11 @@ def _aligned(start: int, size: int) -> memoryview:
 class _PieceStream(io.RawIOBase):
     """A file as a stream; who reads on and on is read ahead for, up to 8 MiB."""
 
-    def __init__(self, files: PackFiles, file: _File) -> None:
+    def __init__(self, files: PackFiles, path: str, again: Again | None) -> None:
         self._files = files
-        self._file = file
+        self._path = path
+        self._file = files._file(path)  # noqa: SLF001  the other half of the same thing
+        self._again = again
         self._at = 0
         self._held: tuple[int, list[Buffer]] = (0, [])  # the index of the first piece held, and the bytes of each
         self._ahead = 0  # bytes
@@ -435,7 +452,17 @@ class _PieceStream(io.RawIOBase):
         self._ahead = min(max(2 * self._ahead, _GAP), PIECE) if goes_on else 0
         begin = self._file.ends[index] - self._file.pieces[index].length
         last = max(index + 1, bisect_right(self._file.ends, begin + self._ahead))
-        self._held = (index, self._files.pieces(next(_runs(self._file.pieces[index:last], _GAP))))
+        self._held = (index, self._read(index, last))
+
+    def _read(self, index: int, last: int) -> list[Buffer]:
+        try:
+            return self._files.pieces(next(_runs(self._file.pieces[index:last], _GAP)))
+        except MissingObjectError as error:
+            if self._again is None:
+                raise
+            self._files = self._again(error)
+            self._file = self._files._file(self._path)  # noqa: SLF001  see above
+            return self._files.pieces(next(_runs(self._file.pieces[index:last], _GAP)))
 
 
 def check_free(target: Path) -> None:

@@ -75,8 +75,8 @@ class Registry:
         single_writer: you see to it that one process alone ever writes, so that a place without create-if-absent will
             do; without it such a place can be read only.
         retries: remote places only: how long and how often to try.
-        cache: whether copies of journals and packs are kept on this machine; without it, where the store is remote. A path
-            says in which folder. What is read stays right, see the page on the cache.
+        cache: whether copies of journals and packs are kept on this machine; without it, where the store is remote. A
+            path says in which folder. What is read stays right, see the page on the cache.
         system: the clock, ids, pauses and the author; tests and simulations give their own.
 
     Safe to use from several threads, and in a forked child.

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelkeep.errors import SerializerError
 from modelkeep.integrations.tree import TreeSerializer
+from modelkeep.serializers.arrays import Reader
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
 
@@ -48,6 +49,10 @@ class TorchSerializer(PlainSerializer):
         """See `Serializer.form`: the state alone if there is a module to fill."""
         del files
         return "torch:module" if into is None else "torch:state"
+
+    def tensors(self, files: Files) -> dict[str, Reader]:
+        """See `Serializer.tensors`: those of the state."""
+        return _state.tensors(files)
 
     def load(self, files: Files, form: str, into: Any) -> object:
         """See `Serializer.load`."""

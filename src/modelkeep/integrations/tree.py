@@ -227,17 +227,17 @@ class TreeSerializer(PlainSerializer):
         with files.open(TENSORS) as stream:
             rows = {row.name: row for row in read_header(stream, files.size(TENSORS))[0]}
         try:
-            nodes = {node["$array"]: node for node in _arrays(json.loads(files.read(TREE)))}
+            nodes = dict(_arrays(json.loads(files.read(TREE)), ""))
             return {
-                name: partial(
+                path: partial(
                     read_row,
                     files,
                     TENSORS,
-                    rows[name],
+                    rows[node["$array"]],
                     torch=bool(node.get("torch")),
                     **{key: node[key] for key in ("dtype", "shape") if key in node},
                 )
-                for name, node in nodes.items()
+                for path, node in nodes.items()
             }
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise IntegrityError(f"the structure of the tree cannot be read: {error!r}") from None
@@ -271,12 +271,13 @@ def read_flat(tensors: Sequence[Tensor], metadata: Mapping[str, str]) -> dict[st
         raise IntegrityError(f"the tensors cannot be read: {error!r}") from None
 
 
-def _arrays(node: Any) -> Iterator[dict[str, Any]]:
-    """The nodes of a structure that stand for arrays."""
+def _arrays(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The nodes of a structure that stand for arrays, each with its path; two nodes may stand for one array."""
     if "$array" in node:
-        yield node
-    for part in [part for _, part in node.get("$dict", ())] + node.get("$list", []) + node.get("$tuple", []):
-        yield from _arrays(part)
+        yield path, node
+    listed = enumerate(node.get("$list", []) + node.get("$tuple", []))
+    for key, part in [*node.get("$dict", ()), *listed]:
+        yield from _arrays(part, _join(path, key))
 
 
 class _Reader:
