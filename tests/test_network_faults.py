@@ -55,7 +55,7 @@ WEATHER = {
     Fault.RESET_AFTER_BODY: Weather(0.2, 0.9),
     Fault.REPLY_DROPPED: Weather(0.2, 0.9),
     Fault.BURST_503: Weather(0.1, 0.7),
-    Fault.FORBIDDEN_FOR_MISSING: Weather(0.1, 0.9),  # one that a client does not ask again
+    Fault.FORBIDDEN_FOR_MISSING: Weather(0.03, 0.9),  # not asked again, and a first save asks for 16 missing entries
     Fault.TRUNCATED_BODY: Weather(0.2, 0.9),
     Fault.SHORT_BODY: Weather(0.2, 0.9),
     Fault.ONE_BYTE_PER_SECOND: Weather(0.05, 0.4, answer=0.3),

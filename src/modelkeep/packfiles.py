@@ -114,9 +114,7 @@ class PackFiles:
         """See `Files.views`."""
         file = self._file(path)
         maps: dict[int, memoryview | None] = {}
-        given: set[tuple[int, int]] = (
-            set()
-        )  # equal tensors lie in one place: what is changed in one is not in the other
+        given: set[tuple[int, int]] = set()  # equal tensors lie in one place, and must not change with each other
         views: list[memoryview] = [memoryview(b"")] * len(spans)
         jobs: list[_Job] = []
         left: list[int] = []
