@@ -59,7 +59,7 @@ class _Writer:
         self._progress = progress
         self._rows: list[list[Piece]] = [[] for _ in sources]
         self._known = dict(at_rest.places)
-        self.todo = read_pieces(sources, at_rest.places)
+        self.todo = read_pieces(sources, at_rest.places.keys())
         self._next = next(self.todo, None)
 
     def pack(self, pack: str) -> Iterator[Buffer]:

@@ -1,14 +1,16 @@
 """Files into pieces: cut, copied, digested and compressed by several threads; given in order.
 
-What is digested is a copy, so that an array on which training goes on is saved as something that was there, and what
-is stored is what was digested. The copy is as good as free: the digest then reads it from the cache of the core.
+What is stored is a copy, and the digest is that of the copy, so that an array on which training goes on is saved as
+something that was there. Where there is something to share with, the bytes are digested in place before: most of them
+may lie at rest already, and are neither copied nor written.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
@@ -19,7 +21,7 @@ import attrs
 from modelkeep import zstd
 from modelkeep.chunking import content_pieces, half_window
 from modelkeep.codecs import RAW, ZSTD
-from modelkeep.digest import Buffer, raw_digest
+from modelkeep.digest import Buffer, filled_digest, raw_digest
 from modelkeep.sources import Content, Source, stream
 from modelkeep.splitters import SMALL, Extent, extents
 from modelkeep.threads import Threads, cores
@@ -69,24 +71,31 @@ class _Todo:
     memory: _Memory
     data: memoryview | None = None
 
-    def fresh(self, at_rest: Container[bytes], *, alone: bool) -> Fresh:
+    def fresh(self, at_rest: AbstractSet[bytes], *, alone: bool) -> Fresh:
         """Read it; the work of a thread, or of the only one."""
-        data = self.data if self.data is not None else self._read()
-        own = raw_digest(data, alone=alone)
-        codec, stored, stored_digest = (RAW, b"", own) if own in at_rest else self._at_rest(data, own, alone=alone)
+        data = self.data if self.data is not None else self.content.view(self.start, self.stop)
+        own = raw_digest(data, alone=alone) if data is not None and (at_rest or self._is_safe(data)) else b""
+        if own in at_rest:  # so it was a moment ago, and nobody needs more
+            return self._result(own, RAW, b"", own)
+        if data is None or not self._is_safe(data):
+            data = self.memory.take(self.stop - self.start)
+            own = filled_digest(data, lambda at, part: self.content.read_into(self.start + at, part))
+            if own in at_rest:
+                return self._result(own, RAW, b"", own)
+        return self._result(own, *self._stored(data, own, alone=alone))
+
+    def _is_safe(self, data: memoryview) -> bool:
+        """Whether nobody can change these bytes until they are stored."""
+        return data is self.data or isinstance(data.obj, bytes)
+
+    def _result(self, own: bytes, codec: int, stored: Buffer, stored_digest: bytes) -> Fresh:
         tensor = self.extent.tensor
         extent = self.extent.start if tensor else self.start
         left = (self.extent.stop if tensor else self.stop) - self.start
-        return Fresh(self.source, own, data.nbytes, (self.source, extent), left, codec, stored, stored_digest)
+        length = self.stop - self.start
+        return Fresh(self.source, own, length, (self.source, extent), left, codec, stored, stored_digest)
 
-    def _read(self) -> memoryview:
-        data = self.content.view(self.start, self.stop)
-        if data is None:
-            data = self.memory.take(self.stop - self.start)
-            self.content.read_into(self.start, data)
-        return data
-
-    def _at_rest(self, data: memoryview, own: bytes, *, alone: bool) -> tuple[int, Buffer, bytes]:
+    def _stored(self, data: memoryview, own: bytes, *, alone: bool) -> tuple[int, Buffer, bytes]:
         if self.opaque and not self.extent.tensor and data.nbytes >= _LEAST:
             packed = zstd.compress(data)
             if len(packed) < data.nbytes * _WORTH:
@@ -112,7 +121,7 @@ class _Memory:
         return array.data
 
 
-def read_pieces(sources: Iterable[Source], at_rest: Container[bytes] = ()) -> Generator[Fresh]:
+def read_pieces(sources: Iterable[Source], at_rest: AbstractSet[bytes] = frozenset()) -> Generator[Fresh]:
     """The pieces of files, in order, each file read once; at most some 40 MiB are held.
 
     Args:
@@ -176,12 +185,28 @@ def _batches(todos: Iterable[_Todo]) -> Iterator[list[_Todo]]:
 
 
 def _by_threads(batches: Iterator[list[_Todo]], work: Callable[[_Todo], Fresh]) -> Iterator[Fresh]:
-    count = min(_MOST_THREADS, cores())
-    under_way: deque[Future[list[Fresh]]] = deque()
-    with Threads(count) as threads:
+    """The results of *work* in order; who asks for them writes them, or works too while the next is not done."""
+    others = max(1, min(_MOST_THREADS, cores()) - 1)
+    under_way: deque[tuple[list[_Todo], Future[list[Fresh]]]] = deque()
+    with Threads(others) as threads:
         for batch in batches:
-            under_way.append(threads.start(lambda batch=batch: list(map(work, batch))))  # type: ignore[misc]
-            if len(under_way) > count + 1:
-                yield from under_way.popleft().result()
+            under_way.append((batch, threads.start(partial(_each, work, batch))))
+            if len(under_way) > others + 2:
+                yield from _first(under_way, work)
         while under_way:
-            yield from under_way.popleft().result()
+            yield from _first(under_way, work)
+
+
+def _each(work: Callable[[_Todo], Fresh], batch: list[_Todo]) -> list[Fresh]:
+    return list(map(work, batch))
+
+
+def _first(under_way: deque[tuple[list[_Todo], Future[list[Fresh]]]], work: Callable[[_Todo], Fresh]) -> list[Fresh]:
+    for index, (batch, later) in enumerate(under_way):
+        if under_way[0][1].done():
+            break
+        if later.cancel():  # nobody had begun with it
+            done: Future[list[Fresh]] = Future()
+            done.set_result(_each(work, batch))
+            under_way[index] = (batch, done)
+    return under_way.popleft()[1].result()

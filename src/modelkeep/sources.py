@@ -23,7 +23,7 @@ class Content(Protocol):
     """The bytes of a file. Safe to use from several threads."""
 
     def view(self, start: int, stop: int) -> memoryview | None:
-        """The bytes in place, if they lie in one buffer that nobody can change."""
+        """The bytes in place, if they lie in one buffer; unless its owner is of `bytes`, somebody may change them."""
         ...
 
     def read_into(self, start: int, target: memoryview) -> None:
@@ -74,7 +74,7 @@ class InMemory:
     def view(self, start: int, stop: int) -> memoryview | None:
         """See `Content.view`."""
         index = bisect_right(self._ends, start)
-        if index == len(self._ends) or stop > self._ends[index] or not isinstance(self._views[index].obj, bytes):
+        if index == len(self._ends) or stop > self._ends[index]:
             return None
         return self._within(index, start, stop)
 
