@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     folder_argument(parser)
     only_argument(parser, PARTS)
-    parser.add_argument("--mebibytes", type=int, default=128, help="how large the model of tensors is")
+    parser.add_argument("--mebibytes", type=int, default=125, help="how large the model of tensors is")
     parser.add_argument("--trees", type=int, default=400, help="how large the forest is; some 80 KiB each")
     parser.add_argument("--versions", type=int, default=10)
     options: Any = parser.parse_args()
