@@ -110,7 +110,8 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
             if isinstance(error, _CondemnedError):
                 continue  # a collector took packs for left over, or emptied shared ones: again, under new names
             raise
-        line.recent.remember(written.place, written.manifest)
+        if _shares(draft):
+            line.recent.remember(written.place, written.manifest)
         return int(entry.ops[-1]["number"])
 
 
@@ -119,7 +120,7 @@ def _at_rest(line: Line, draft: Draft) -> AtRest:
 
     Nothing for a small model: loading it would take a request more for each pack that it shares.
     """
-    if sum(source.size for source in draft.sources) < _LOOK_FROM:
+    if not _shares(draft):
         return NOTHING
     state = line.versions.state
     parents = [p.number for p in draft.record.parents if p.name == line.name]
@@ -127,6 +128,10 @@ def _at_rest(line: Line, draft: Draft) -> AtRest:
     found = [line.recent.get(known.at) or _manifest(line, known) for known in lines]
     manifests = [*filter(None, found), *line.recent.all()]
     return AtRest.of(manifests, most=versions.MAX_SHARED, without=state.condemned) if manifests else NOTHING
+
+
+def _shares(draft: Draft) -> bool:
+    return sum(source.size for source in draft.sources) >= _LOOK_FROM
 
 
 def _manifest(line: Line, known: versions.Line) -> Manifest | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 if sys.version_info >= (3, 14):
     from compression import zstd as _zstd
@@ -10,6 +11,7 @@ else:
     from backports import zstd as _zstd
 
 LEVEL = 3
+_of_thread = threading.local()  # making a compressor costs as much as packing a small record
 _MAX_FRAMES = 1000  # the widest tile has 100; each costs a copy of what is behind it
 
 
@@ -19,7 +21,10 @@ class Error(ValueError):
 
 def compress(data: bytes | bytearray | memoryview) -> bytes:
     """Compress at level 3."""
-    return _zstd.compress(data, LEVEL)
+    packer = _of_thread.__dict__.pop("packer", None) or _zstd.ZstdCompressor(LEVEL)
+    packed: bytes = packer.compress(data, packer.FLUSH_FRAME)
+    _of_thread.packer = packer  # only after a whole frame: half of one would go before the next
+    return packed
 
 
 def decompress(data: bytes | bytearray | memoryview, limit: int) -> bytes:
