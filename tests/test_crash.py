@@ -40,6 +40,7 @@ n = 0
 while True:
     n += 1
     model = {"big": np.full(size, seed + n, dtype=np.int64), "own": np.array([seed, n])}
+    model["frozen"] = np.arange(20_000)  # 160 KB that all versions share
     os.write(mark, b"b%d\\n" % n)
     version = registry.save(model, "churn", params={"seed": seed, "n": n}, bump="patch")
     os.write(mark, b"e%d %d\\n" % (n, version.number))
@@ -105,12 +106,15 @@ def faults_after(place: Path, seed: int, kill: Kill, known: dict[int, tuple[int,
             faults.append(f"version {number} is not what was saved")
         if version.params != {"seed": own[0], "n": own[1]}:
             faults.append(f"version {number} has other parameters")
+        if not np.array_equal(loaded["frozen"], np.arange(20_000)):
+            faults.append(f"version {number} has other shared bytes")
     faults += [
         str(finding) for finding in registry.storage.verify().findings if finding.kind not in ("leftover", "unlisted")
     ]
-    following = registry.save(
-        {"big": np.full(3, seed), "own": np.array([seed, 0])}, "churn", params={"seed": seed, "n": 0}
-    )
+    model = {"big": np.full(3, seed), "own": np.array([seed, 0]), "frozen": np.arange(20_000)}
+    following = registry.save(model, "churn", params={"seed": seed, "n": 0})
+    if versions and following.files[0].shared == 0:
+        faults.append(f"version {following.number} shares nothing")
     if following.number != len(versions) + 1:
         faults.append(f"the next save got number {following.number} after {len(versions)} versions")
     known[following.number] = (seed, 0)
