@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from modelkeep import zstd
 from modelkeep.codecs import RAW, WIDTHS, ZSTD
-from modelkeep.manifest import MAGIC, MAX_DEPTH, Manifest, ManifestError, Piece, encode_record, parse_record
+from modelkeep.manifest import MAGIC, MAX_DEPTH, MAX_PIECE, Manifest, ManifestError, Piece, encode_record, parse_record
 from modelkeep.version import FileFacts, Origin, Parent, Record, check_path, content_digest
 
 D = blake3(b"").digest()
@@ -28,8 +28,8 @@ DIGESTS = st.binary(min_size=32, max_size=32)
 
 @st.composite
 def pieces(draw: st.DrawFn, packs: int) -> Piece:
-    own, length = draw(DIGESTS), draw(st.integers(0, 2**32 - 1))
-    pack, offset = draw(st.integers(0, packs - 1)), draw(st.integers(0, 2**64 - 1))
+    own, length = draw(DIGESTS), draw(st.integers(0, MAX_PIECE))
+    pack, offset = draw(st.integers(0, packs - 1)), draw(st.integers(0, 2**63 - 2**32))
     if draw(st.booleans()):
         return Piece(own, own, pack, RAW, length, offset, length)
     piece = Piece(own, draw(DIGESTS), pack, ZSTD, draw(st.integers(0, 2**32 - 1)), offset, length)
@@ -180,6 +180,8 @@ def test_a_plain_path_is_taken_as_it_is(path: str) -> None:
     "changed",
     [
         {"codec": 2},
+        {"length": MAX_PIECE + 1, "stored": MAX_PIECE + 1},
+        {"offset": 2**63 - 5},
         {"width": 2},
         {"width": 3, "codec": ZSTD},
         {"base": 1},

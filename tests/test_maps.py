@@ -7,7 +7,9 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -688,3 +690,51 @@ def test_more_loads_than_the_system_has_descriptors_for_are_possible(registry: R
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_tensor_that_equals_the_end_of_another_is_not_changed_with_it(registry: Registry) -> None:
+    whole = np.random.default_rng(3).random(2 << 20)  # 16 MiB: two pieces
+    registry.save({"a": whole, "b": whole[1 << 20 :].copy()}, "m")
+    loaded = registry.load("m")
+    loaded["a"][:] = 0
+    assert np.array_equal(loaded["b"], whole[1 << 20 :])
+
+
+def test_all_tensors_one_by_one_hold_one_descriptor_for_each_pack(registry: Registry) -> None:
+    registry.save({str(n): np.full(8192, n, np.float64) for n in range(50)}, "m")
+    version = registry.get("m")
+    before = open_descriptors()
+    held = list(version.tensors.values())
+    assert len(held) == 50
+    assert open_descriptors() - before <= 1
+    held[7][:] = 0
+    assert version.tensors["7"].max() == 7, "who asks again gets it as it was saved"
+
+
+def test_several_threads_open_the_files_of_one_version_at_once(registry: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(300):
+        (folder / f"{n:03d}.bin").write_bytes(bytes([n % 251]))
+    registry.save(folder, "m")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(10):
+            version = registry.get("m")
+            assert version.files
+            with ThreadPoolExecutor(4) as threads:
+                opened = list(threads.map(lambda n, v=version: v.open(f"{n:03d}.bin").read(), range(299, 250, -1)))
+            assert opened == [bytes([n % 251]) for n in range(299, 250, -1)]
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_verify_holds_a_few_runs_and_not_the_whole_version(registry: Registry) -> None:
+    version = registry.save({"a": np.random.default_rng(4).random(16 << 20)}, "m")  # 128 MiB
+    tracemalloc.start()
+    try:
+        version.verify()
+        assert tracemalloc.get_traced_memory()[1] < 80 << 20
+    finally:
+        tracemalloc.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -423,3 +424,25 @@ def test_a_pack_that_is_gone_is_told_as_load_tells_it(part: str) -> None:
     store.delete([item.key for item in store.list("models/m/data/")])
     with pytest.raises(IntegrityError, match="is missing although a version needs it"):
         tensors["a"] if part == "tensors" else stream.read()
+
+
+def test_names_that_look_like_those_of_other_files_hide_nothing(registry: Registry, tmp_path: Path) -> None:
+    library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    library.save_file({"w": np.full(3, 1)}, folder / "a.st")
+    library.save_file({"w": np.full(3, 2), "a.st:w": np.full(3, 3)}, folder / "b.st")
+    found = {name: int(tensor[0]) for name, tensor in registry.save(folder, "m").tensors.items()}
+    assert found == {"a.st:w": 1, "b.st:w": 2, "b.st:a.st:w": 3}
+
+
+@pytest.mark.parametrize("array", [
+    np.zeros((0, 3)), np.zeros(3, "V0"), np.array([(1.0, 2)], [("größe", "f8"), ("n", "i4")]),
+], ids=["empty", "no bytes", "version 3"])  # fmt: skip
+def test_npy_files_that_no_map_is_worth_come_back_all_the_same(registry: Registry, tmp_path: Path, array: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy warns of version 3
+        np.save(tmp_path / "a.npy", array)
+        loaded = registry.save(tmp_path / "a.npy", "m").load()
+    assert (loaded.dtype, loaded.shape, loaded.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert loaded.flags.writeable

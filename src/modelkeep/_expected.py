@@ -9,7 +9,7 @@ import orjson
 
 from modelkeep._line import Line
 from modelkeep.codecs import RAW, unpack
-from modelkeep.digest import Buffer, raw_digest
+from modelkeep.digest import raw_digest
 from modelkeep.entry import Entry
 from modelkeep.errors import MissingObjectError, StoreError
 from modelkeep.folds import versions
@@ -64,7 +64,7 @@ class Expected:
                 self.extents.setdefault(pack, set()).add((one.offset, one.stored))
                 self.wanted.setdefault(pack, {}).setdefault(attrs.evolve(one, pack=0), what)
 
-    def faults(self, pack: str, raw: Buffer) -> Iterator[Finding]:
+    def faults(self, pack: str, raw: bytes) -> Iterator[Finding]:
         """What is wrong with the bytes of a pack: every byte is a piece, a manifest, or zero."""
         key = pack_key(self.line.name, pack)
         for piece, what in self.wanted.get(pack, {}).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import attrs
 import orjson
@@ -28,6 +29,7 @@ from modelkeep.packs import read_manifest
 from modelkeep.packwriter import Written, content_of, write_packs
 from modelkeep.progress import nothing
 from modelkeep.sources import Source
+from modelkeep.threads import Threads
 from modelkeep.values import Json, mapping_to_json, metrics_to_json
 from modelkeep.version import Record, identity_digest
 
@@ -127,7 +129,27 @@ def _at_rest(line: Line, draft: Draft) -> AtRest:
     lines = [known for n in dict.fromkeys((state.highest, *parents)) if (known := state.lines.get(n)) is not None]
     found = [line.recent.get(known.at) or _manifest(line, known) for known in lines]
     manifests = [*filter(None, found), *line.recent.all()]
-    return AtRest.of(manifests, most=versions.MAX_SHARED, without=state.condemned) if manifests else NOTHING
+    if not manifests:
+        return NOTHING
+    planned = AtRest.of(manifests, most=versions.MAX_SHARED, without=state.condemned)
+    lost = _lost(line, planned)
+    return AtRest.of(manifests, most=versions.MAX_SHARED, without=state.condemned | lost) if lost else planned
+
+
+def _lost(line: Line, planned: AtRest) -> set[str]:
+    """Packs that are not there, or are cut short: a version must not be acknowledged on top of them."""
+
+    def is_whole(pack: str, end: int) -> bool:
+        with suppress(StoreError, MissingObjectError):
+            return len(line.home.store.get(pack_key(line.name, pack), (end - 1, 1))) == 1
+        return False
+
+    ends = planned.ends()
+    if not getattr(line.home.store, "remote", False):  # a disk answers faster than a thread starts
+        return {pack for pack, end in ends.items() if not is_whole(pack, end)}
+    with Threads(versions.MAX_SHARED) as threads:
+        answers = [(pack, threads.start(partial(is_whole, pack, end))) for pack, end in ends.items()]
+        return {pack for pack, answer in answers if not answer.result()}
 
 
 def _shares(draft: Draft) -> bool:

@@ -18,7 +18,7 @@ from modelkeep._expected import Expected, texts_of
 from modelkeep._home import Home
 from modelkeep._line import RULES, JournalName, Line
 from modelkeep.birth import Birth, encode_origin
-from modelkeep.digest import Buffer, digest
+from modelkeep.digest import digest
 from modelkeep.entry import DamagedError, parse
 from modelkeep.errors import (
     ConflictError,
@@ -31,7 +31,7 @@ from modelkeep.errors import (
 )
 from modelkeep.journal import Journal
 from modelkeep.layout import FAN_OUT, catalog_key, data_prefix, entry_key, journal_prefix, pack_key, text_key
-from modelkeep.packs import missing_pack, whole_pack
+from modelkeep.packs import missing_pack
 from modelkeep.reading import Finding
 
 _PATIENCE = 5  # tries to get an answer about one object
@@ -258,7 +258,7 @@ class _Copy:
         line = self.whole.line
         key = pack_key(line.name, pack)
         try:
-            raw = whole_pack(line.home.store, key)
+            raw = line.home.store.get(key)
         except MissingObjectError:
             raise missing_pack(key) from None
         _refuse(line, expected.faults(pack, raw))
@@ -341,7 +341,7 @@ class _Copy:
     def _new(self, journal: JournalName) -> list[bytes]:
         return self.whole.raws[journal][len(self.there.raws[journal]) :]
 
-    def _put(self, key: str, raw: Buffer) -> None:
+    def _put(self, key: str, raw: bytes) -> None:
         self._surely(lambda: self.there.line.home.store.put_pack(key, [raw]))
         self.moved += len(raw)
 

@@ -56,6 +56,15 @@ class AtRest:
                         places[piece.digest] = _elsewhere(piece, here)
         return cls(tuple(kept), places)
 
+    def ends(self) -> dict[str, int]:
+        """For each pack, where the last piece in it ends."""
+        found: dict[str, int] = {}
+        for place in self.places.values():
+            for piece in place.chain():
+                pack = self.packs[piece.pack]
+                found[pack] = max(found.get(pack, 0), piece.offset + piece.stored)
+        return found
+
 
 NOTHING = AtRest()
 

@@ -44,6 +44,7 @@ _LENGTHS = struct.Struct("<III")
 _PIECE = struct.Struct("<32s32sHBBIQII")
 _MAX_PART = 256 * 1024 * 1024  # bytes, uncompressed: what a reader is willing to unpack
 
+MAX_PIECE = 64 * 1024 * 1024  # bytes; what a reader unpacks at once
 MAX_DEPTH = 4  # bases below one another; each is a read more
 
 
@@ -228,6 +229,8 @@ def _checked_head(head: Any) -> tuple[tuple[str, ...], list[tuple[str, int, int]
 def _piece(fields: tuple[Any, ...], packs: int, bases: Sequence[Piece]) -> Piece:
     own, stored_digest, pack, codec, width, stored, offset, length, number = fields
     raw_fits = codec != RAW or (stored == length and stored_digest == own and not width and not number)
+    if length > MAX_PIECE or offset + stored >= 1 << 63:
+        raise ManifestError("a piece is larger, or lies further on, than any can")
     if codec not in (RAW, ZSTD) or width not in WIDTHS or number > len(bases) or pack >= packs or not raw_fits:
         raise ManifestError("a piece has fields that no piece has")
     base = bases[number - 1] if number else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, TypeVar
 
 from modelkeep import _resolve
 from modelkeep._line import Line, text_digest
@@ -30,6 +30,8 @@ from modelkeep.system import parse_time
 from modelkeep.tensors import Readers, Tensors
 from modelkeep.values import check_text, from_json, metrics_to_json
 from modelkeep.version import Parent, Record, StoredFile
+
+T = TypeVar("T")
 
 
 class Absent(Enum):
@@ -59,6 +61,7 @@ class ModelVersion:
     def __init__(self, line: Line, number: int) -> None:
         self._line = line
         self._known = line.line(number)
+        self._by_name: Tensors | None = None
 
     def __repr__(self) -> str:
         return f"ModelVersion {self}"
@@ -146,13 +149,37 @@ class ModelVersion:
 
     @property
     def files(self) -> tuple[StoredFile, ...]:
-        """Path, size and digest of each file, and what it takes in storage. One request, once."""
+        """Path, size and digest of each file, and what it takes in storage. One request, once.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> v = mk.Registry("memory://files").save({"w": np.zeros(3)}, "churn")
+            >>> [(file.path, file.size, file.shared) for file in v.files]
+            [('model.safetensors', 152, 0)]
+        """
         return self._opened[0].manifest.stored()
 
     @property
     def tensors(self) -> Tensors:
         """The tensors, by name, each read by itself. One request, once, and one for each file with tensors."""
-        return Tensors(self.ref, self._readers(), lambda error: self._readers(self._files_again(error)))
+        if self._by_name is None:
+            self._by_name = Tensors(self.ref, self._with_opened(self._readers), self._readers_again)
+        return self._by_name
+
+    def _readers(self, files: PackFiles) -> Readers:
+        from modelkeep.serializers.discovery import by_name
+
+        return by_name(self.record.serializer).tensors(files)
+
+    def _readers_again(self, error: MissingObjectError) -> Readers:
+        return self._readers(self._files_again(error))
+
+    def _with_opened(self, use: Callable[[PackFiles], T]) -> T:
+        """*use* the files, again from the start where they were moved meanwhile."""
+        try:
+            return use(self._opened[0])
+        except MissingObjectError as error:
+            return use(self._files_again(error))
 
     def _files_again(self, error: MissingObjectError) -> PackFiles:
         """The files where they lie now, after an object of them was missing."""
@@ -160,18 +187,13 @@ class ModelVersion:
         self.__dict__.pop("_opened", None)
         return self._opened[0]
 
-    def _readers(self, files: PackFiles | None = None) -> Readers:
-        from modelkeep.serializers.discovery import by_name
-
-        return by_name(self.record.serializer).tensors(files or self._opened[0])
-
     @property
     def mapped(self) -> bool:
         """Whether `load` maps the tensors (of 64 KiB and more) from the disk, and copies none of them.
 
         False also where there are none. Reads the headers of the files.
         """
-        return _resolve.is_mapped(self._opened[0])
+        return self._with_opened(_resolve.is_mapped)
 
     @property
     def notes(self) -> str:
@@ -231,6 +253,8 @@ class ModelVersion:
     def open(self, path: str) -> BinaryIO:
         """A file as a stream that can be sought; what is read is fetched and checked piece by piece.
 
+        One request, once, and one for each piece (up to 8 MiB) that is read; who reads on and on is read ahead for.
+
         Args:
             path: of the file, as in `files`.
 
@@ -250,12 +274,19 @@ class ModelVersion:
     def verify(self) -> int:
         """Read every byte of this version from the store and check it; also what was loaded with ``verify="lazy"``.
 
+        One request for each 16 MiB of neighbouring pieces, several at once.
+
         Returns:
             The bytes that were read.
 
         Raises:
             IntegrityError: a byte is not as it was written; names the object.
             DeletedError: the version was purged.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> mk.Registry("memory://verify-version").save({"w": np.zeros(3)}, "churn").verify()
+            152
         """
         return _resolve.with_files(self._line, self._found(), lambda files, _: files.check())
 

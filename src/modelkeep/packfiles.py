@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -72,6 +74,34 @@ class _File:
         return [(self.ends[index] - self.pieces[index].length, self.pieces[index]) for index in range(first, last + 1)]
 
 
+class _Maps:
+    """A map of each pack, made once, and which pieces of it were handed out.
+
+    Two tensors may have bytes in common, or one be asked for twice: what is changed in one must not change in the
+    other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._packs: dict[int, memoryview | None] = {}
+        self._given: set[tuple[int, int]] = set()
+
+    def get(self, pack: int, make: Callable[[], memoryview | None]) -> memoryview | None:
+        with self._lock:
+            if pack not in self._packs:
+                self._packs[pack] = make()
+            return self._packs[pack]
+
+    def take(self, places: Iterable[tuple[int, int]]) -> bool:
+        """Whether none of these pieces was handed out before; now they are."""
+        wanted = set(places)
+        with self._lock:
+            free = self._given.isdisjoint(wanted)
+            if free:
+                self._given |= wanted
+            return free
+
+
 @attrs.frozen
 class PackFiles:
     """The files of a version, every piece checked on the way in. See `modelkeep.serializers.port.Files`.
@@ -92,6 +122,7 @@ class PackFiles:
     kept: Kept | None = None
     lazy: bool = False
     _opened: dict[str, _File] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    _maps: _Maps = attrs.field(factory=_Maps, init=False, repr=False, eq=False)
 
     # -- the files -------------------------------------------------------------------------------------------
 
@@ -113,8 +144,6 @@ class PackFiles:
     def views(self, path: str, spans: Sequence[Span]) -> list[memoryview]:
         """See `Files.views`."""
         file = self._file(path)
-        maps: dict[int, memoryview | None] = {}
-        given: set[tuple[int, int]] = set()  # equal tensors lie in one place, and must not change with each other
         views: list[memoryview] = [memoryview(b"")] * len(spans)
         jobs: list[_Job] = []
         left: list[int] = []
@@ -123,11 +152,9 @@ class PackFiles:
                 raise InvalidValueError(
                     f"{path!r} has {file.size} bytes, and not those from {start} to {stop}", path=path
                 )
-            place = _place(file, start, stop)
-            found = None if place in given else self._map(file, start, stop, maps, jobs)
+            found = self._map(file, start, stop, jobs)
             if found is not None:
                 views[index] = found
-                given.add(place)
             elif start < stop:
                 left.append(index)
         for group in _groups(spans, left):
@@ -142,8 +169,9 @@ class PackFiles:
 
     def maps(self, path: str, spans: Iterable[Span]) -> bool:
         """Whether `views` would map all of *spans*."""
-        file, maps = self._file(path), dict[int, memoryview | None]()
-        return all(self._map(file, start, stop, maps, []) is not None for start, stop in spans)
+        file = self._file(path)
+        runs = [_whole(file.within(start, stop)) if stop - start >= PAGED else None for start, stop in spans]
+        return all(run is not None and self._mapped(run.pack) is not None for run in runs)
 
     def open(self, path: str, *, again: Again | None = None) -> BinaryIO:
         """See `Files.open`.
@@ -175,9 +203,12 @@ class PackFiles:
             IntegrityError: a byte is not as it was written; names the object.
         """
         fresh = attrs.evolve(self, kept=None, last=None)
-        pieces = {(piece.pack, piece.offset): piece for piece in self.manifest.pieces()}
-        ordered = [pieces[place] for place in sorted(pieces)]
-        self._run_all([_Job(run, partial(fresh.pieces, run)) for run in _runs(ordered, _GAP)])
+        ordered = sorted(dict.fromkeys(self.manifest.pieces()), key=lambda piece: (piece.pack, piece.offset))
+
+        def checked(run: list[Piece]) -> None:
+            fresh.pieces(run)
+
+        self._run_all([_Job(run, partial(checked, run)) for run in _runs(ordered, _GAP)])
         return sum(piece.stored for piece in ordered)
 
     def pieces(self, run: Sequence[Piece]) -> list[Buffer]:
@@ -187,8 +218,9 @@ class PackFiles:
             return self._plain(run, memoryview(self.last or b"")[start:end])
         if self.kept is not None:
             raw = memoryview(bytearray(end - start))
-            if self.kept.read_into(self._key(run[0]), start, raw) and _sound(run, raw):
-                return self._plain(run, raw)
+            if self.kept.read_into(self._key(run[0]), start, raw):
+                with suppress(IntegrityError):
+                    return self._plain(run, raw)
         raw = memoryview(self.store.get(self._key(run[0]), (start, end - start)))
         plain = self._plain(run, raw)
         if self.kept is not None:
@@ -198,8 +230,8 @@ class PackFiles:
     # -- within ----------------------------------------------------------------------------------------------
 
     def _file(self, path: str) -> _File:
-        if not self._opened:
-            self._opened.update((known, _File.of(pieces)) for known, pieces in self.manifest.files)
+        if not self._opened:  # made before it is seen: other threads look here too
+            self._opened.update({known: _File.of(pieces) for known, pieces in self.manifest.files})
         if path not in self._opened:
             raise InvalidValueError(f"the version has no file {path!r}; it has {', '.join(self.names())}", path=path)
         return self._opened[path]
@@ -214,24 +246,19 @@ class PackFiles:
         return bool(getattr(self.store, "remote", False))
 
     def _mapped(self, pack: int) -> memoryview | None:
-        return mapped(self.store, pack_key(self.name, self.manifest.packs[pack]))
+        return self._maps.get(pack, lambda: mapped(self.store, pack_key(self.name, self.manifest.packs[pack])))
 
-    def _map(
-        self, file: _File, start: int, stop: int, maps: dict[int, memoryview | None], jobs: list[_Job]
-    ) -> memoryview | None:
+    def _map(self, file: _File, start: int, stop: int, jobs: list[_Job]) -> memoryview | None:
         """A span as a part of a map of its pack, checked by *jobs*; None where it cannot be."""
         within = file.within(start, stop) if stop - start >= PAGED else []
         whole = _whole(within)
-        if whole is None:
-            return None
-        if whole.pack not in maps:
-            maps[whole.pack] = self._mapped(whole.pack)
-        pack = maps[whole.pack]
-        if pack is None:
+        if whole is None or (pack := self._mapped(whole.pack)) is None:
             return None
         first, last = within[0][1], within[-1][1]
         if pack.nbytes < last.offset + last.stored:  # a touch beyond the end would kill the process
             raise self._damaged(last, f"the pack ends at byte {pack.nbytes}")
+        if not self._maps.take((piece.pack, piece.offset) for _, piece in within):
+            return None
         if not self.lazy:
             jobs += [_Job([piece], partial(self._check, [piece], pack[piece.offset :])) for _, piece in within]
         begin = first.offset + start - within[0][0]
@@ -346,12 +373,6 @@ def _sound(run: Sequence[Piece], raw: memoryview) -> bool:
     )
 
 
-def _place(file: _File, start: int, stop: int) -> tuple[int, int]:
-    """Where a span that is not empty begins: pack and offset."""
-    begin, piece = file.within(start, stop)[0] if start < stop else (0, None)
-    return (piece.pack, piece.offset + start - begin) if piece else (-1, -1)
-
-
 def _whole(within: Sequence[tuple[int, Piece]]) -> Piece | None:
     """The first of pieces that lie raw, in order and without a gap in one pack; None if they do not."""
     run = [piece for _, piece in within]
@@ -367,14 +388,17 @@ def _is_flat(run: Sequence[Piece]) -> bool:
 def _runs(pieces: Iterable[Piece], gap: int) -> Iterator[list[Piece]]:
     """Neighbouring pieces together, so that one request reads them; at most *gap* bytes are read for nothing."""
     run: list[Piece] = []
+    size = 0
     for piece in pieces:
         if run:
             between = piece.offset - (run[-1].offset + run[-1].stored)
-            size = piece.offset + piece.stored - run[0].offset
-            if piece.pack != run[0].pack or not 0 <= between <= gap or size > _RUN:
+            size += piece.length
+            stored = piece.offset + piece.stored - run[0].offset
+            if piece.pack != run[0].pack or not 0 <= between <= gap or max(size, stored) > _RUN:
                 yield run
-                run = []
+                run, size = [], piece.length
         run.append(piece)
+        size = size if len(run) > 1 else piece.length
     if run:
         yield run
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from modelkeep.codecs import RAW
-from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError
-from modelkeep.stores.port import Store, mapped
+from modelkeep.stores.port import Store
 from modelkeep.version import Place
 
 MAGIC = b"modelkeep pack 1"
@@ -63,23 +62,17 @@ def _own_manifest(raw: bytes, place: Place) -> Manifest:
     return manifest
 
 
-def padding_faults(pack: Buffer, extents: Iterable[tuple[int, int]]) -> Iterator[str]:
+def padding_faults(pack: bytes, extents: Iterable[tuple[int, int]]) -> Iterator[str]:
     """What is wrong with a pack between its extents, given as (offset, length): all of it must be accounted for."""
     if pack[: len(MAGIC)] != MAGIC:
         yield "it does not begin as a pack does"
     at = len(MAGIC)
     for offset, length in sorted(extents):
-        if offset > at and bytes(pack[at:offset]).strip(b"\0"):
+        if offset > at and pack[at:offset].strip(b"\0"):
             yield f"bytes {at} to {offset} should be zero"
         at = max(at, offset + length)
     if at != len(pack):
         yield f"{at} bytes belong there and {len(pack)} are there"
-
-
-def whole_pack(store: Store, key: str) -> Buffer:
-    """All bytes of a pack: mapped where they can be, since one large tensor makes a large pack; else in memory."""
-    found = mapped(store, key)
-    return store.get(key) if found is None else found
 
 
 def missing_pack(key: str) -> IntegrityError:

@@ -19,11 +19,18 @@ from modelkeep.stores.port import Store
 from modelkeep.version import FileFacts, Place, content_digest
 
 
+class _Everything:
+    """As if all bytes were at rest: nothing is copied or packed."""
+
+    def __contains__(self, own: object) -> bool:
+        return True
+
+
 def content_of(sources: Iterable[Source]) -> str:
     """The content digest of files that are not saved yet; reads them once."""
     sources = list(sources)
     rows: list[list[tuple[bytes, int]]] = [[] for _ in sources]
-    for fresh in read_pieces(sources):
+    for fresh in read_pieces(sources, _Everything()):
         rows[fresh.source].append((fresh.digest, fresh.length))
     return content_digest(
         tuple(FileFacts(s.path, s.size, join_digests(own)) for s, own in zip(sources, rows, strict=True))
@@ -59,7 +66,7 @@ class _Writer:
         self._progress = progress
         self._rows: list[list[Piece]] = [[] for _ in sources]
         self._known = dict(at_rest.places)
-        self.todo = read_pieces(sources, at_rest.places.keys())
+        self.todo = read_pieces(sources, at_rest.places.keys() or ())
         self._next = next(self.todo, None)
 
     def pack(self, pack: str) -> Iterator[Buffer]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
@@ -71,11 +70,11 @@ class _Todo:
     memory: _Memory
     data: memoryview | None = None
 
-    def fresh(self, at_rest: AbstractSet[bytes], *, alone: bool) -> Fresh:
+    def fresh(self, at_rest: Container[bytes], *, alone: bool) -> Fresh:
         """Read it; the work of a thread, or of the only one."""
         data = self.data if self.data is not None else self.content.view(self.start, self.stop)
-        own = raw_digest(data, alone=alone) if data is not None and (at_rest or self._is_safe(data)) else b""
-        if own in at_rest:  # so it was a moment ago, and nobody needs more
+        own = raw_digest(data, alone=alone) if data is not None and (at_rest != () or self._is_safe(data)) else b""
+        if own and own in at_rest:  # so it was a moment ago, and nobody needs more
             return self._result(own, RAW, b"", own)
         if data is None or not self._is_safe(data):
             data = self.memory.take(self.stop - self.start)
@@ -121,7 +120,7 @@ class _Memory:
         return array.data
 
 
-def read_pieces(sources: Iterable[Source], at_rest: AbstractSet[bytes] = frozenset()) -> Generator[Fresh]:
+def read_pieces(sources: Iterable[Source], at_rest: Container[bytes] = ()) -> Generator[Fresh]:
     """The pieces of files, in order, each file read once; at most some 40 MiB are held.
 
     Args:

@@ -52,7 +52,8 @@ def _listener(progress: Progress, total: int) -> AbstractContextManager[_Tell]:
         return nullcontext(progress)
     if progress is not None and not isinstance(progress, bool):
         raise InvalidValueError(
-            f"progress is {progress!r}, a {type(progress).__name__}; give a function of (done, total), True or False",
+            f"progress is {progress!r}, of type {type(progress).__name__}; give a function of (done, total), True, "
+            "False or None",
             key="progress",
         )
     wanted = total >= WORTH if progress is None else progress

@@ -166,7 +166,9 @@ class Registry:
         wait: bool = True,
         progress: Progress = None,
     ) -> ModelVersion | PendingSave:
-        """Keep *model* as the next version of *name*. Two writes when warm.
+        """Keep *model* as the next version of *name*.
+
+        Two writes when warm, and one for each further 256 MiB; from 64 KiB on a read for each pack that it may share.
 
         Args:
             model: an object that an installed serializer knows, or a `pathlib.Path` of a file or folder.
@@ -208,6 +210,8 @@ class Registry:
             (1, {'auc': nan}, 'wider trees')
         """
         check_model_name(name)
+        if not isinstance(wait, bool):
+            raise InvalidValueError(f"wait is {wait!r}; give True or False", key="wait")
         facts = Facts(
             params={} if params is None else params,
             metrics={} if metrics is None else metrics,

@@ -39,7 +39,6 @@ from modelkeep.layout import (
     pack_key,
     text_key,
 )
-from modelkeep.packs import whole_pack
 from modelkeep.reading import Finding
 from modelkeep.ref import decode_name
 from modelkeep.usage import Usage, measure
@@ -86,7 +85,7 @@ class Storage:
         """Read everything and check every byte: journals, chains, tiles, packs, padding, texts.
 
         Costs a few listings for each model, and a read of every object; entries are read some five times, since each
-        check folds them by itself. A pack of a far store is held in memory as a whole.
+        check folds them by itself. A pack is held in memory as a whole.
 
         Returns:
             What was found; nothing is changed.
@@ -304,7 +303,7 @@ def _packs(line: Line, *, count: _Count) -> Iterator[Finding]:
         key = pack_key(line.name, pack)
         listed.discard(key)
         try:
-            raw = whole_pack(line.home.store, key)
+            raw = line.home.store.get(key)
         except MissingObjectError:
             yield Finding(key, "it is missing although a version needs it", "missing")
             continue

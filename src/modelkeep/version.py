@@ -104,8 +104,8 @@ def check_paths(paths: Iterable[str]) -> None:
 class FileFacts:
     """One file of a version: path, size in bytes, digest.
 
-    The digest is the BLAKE3 of the bytes for a file of one piece (up to 8 MiB; what ``b3sum`` prints), and of the
-    list of piece digests and lengths for a larger one.
+    The digest is the BLAKE3 of the bytes (what ``b3sum`` prints) for a file of one piece, and of the list of piece
+    digests and lengths for one of several; a file with a tensor of 16 KiB often has several.
     """
 
     path: str

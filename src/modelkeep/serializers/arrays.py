@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, BinaryIO
@@ -84,15 +85,12 @@ def find(files: Files) -> dict[str, Reader]:
 
     A name that several files have is given as ``file:name``. A npy file has one tensor, named as the file.
     """
-    found: dict[str, dict[str, Reader]] = {}
-    for path in files.names():
-        for name, reader in _in_file(files, path).items():
-            found.setdefault(name, {})[path] = reader
-    return {
-        name if len(by_path) == 1 else f"{path}:{name}": partial(_read, path, reader)
-        for name, by_path in found.items()
-        for path, reader in by_path.items()
-    }
+    found = [(path, name, reader) for path in files.names() for name, reader in _in_file(files, path).items()]
+    count = Counter(name for _, name, _ in found)
+    keys = [name if count[name] == 1 else f"{path}:{name}" for path, name, _ in found]
+    if len(set(keys)) < len(keys):  # one is called as another is then
+        keys = [f"{path}:{name}" for path, name, _ in found]
+    return {key: partial(_read, path, reader) for key, (path, _, reader) in zip(keys, found, strict=True)}
 
 
 def _read(path: str, reader: Reader) -> Any:
@@ -111,7 +109,7 @@ def _in_file(files: Files, path: str) -> dict[str, Reader]:
         if head[:6] == b"\x93NUMPY":
             return {path: partial(read_npy, files, path)}
         if head[:4] == b"PK\x03\x04":
-            return _in_zip(files, path, stream)
+            return _in_zip(files, path)
         if head[8:9] != b"{":
             return {}
         try:
@@ -144,40 +142,42 @@ def read_npy(files: Files, path: str) -> Any:
     import numpy as np
 
     with files.open(path) as stream:
-        shape, fortran, dtype = _npy_header(stream)
-        start = stream.tell()
-    count = math.prod(shape)
+        header = _npy_header(stream)
+        if header is None:
+            stream.seek(0)
+            return np.lib.format.read_array(stream, allow_pickle=False)
+        shape, fortran, dtype = header
+        start, count = stream.tell(), math.prod(shape)
     stop = start + count * dtype.itemsize
-    if dtype.hasobject:
-        raise ValueError("Object arrays would run code when they are loaded")
-    if not dtype.itemsize or not start <= stop <= files.size(path):
-        raise ValueError("its elements have no bytes, or it is cut short")
+    if not start <= stop <= files.size(path):
+        raise ValueError("it is cut short")
     (view,) = files.views(path, [(start, stop)])
     array = np.frombuffer(view, dtype, count)
     return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
 
 
-def _npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, Any]:
+def _npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, Any] | None:
+    """Shape, order and type; None for what is not worth a map, and is left to numpy as a whole."""
     from numpy.lib import format as npy
 
-    version = npy.read_magic(stream)
-    read: Any = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    read: Any = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(npy.read_magic(stream))
     if read is None:
-        raise ValueError(f"npy format {version} is not known")
+        return None
     shape, fortran, dtype = read(stream)
-    return shape, fortran, dtype
+    return (shape, fortran, dtype) if math.prod(shape) and dtype.itemsize and not dtype.hasobject else None
 
 
-def _in_zip(files: Files, path: str, stream: BinaryIO) -> dict[str, Reader]:
+def _in_zip(files: Files, path: str) -> dict[str, Reader]:
     try:
-        members = [name for name in zipfile.ZipFile(stream).namelist() if name.endswith(".npy")]
+        archive = zipfile.ZipFile(files.open(path))  # open as long as somebody may ask: reading 8,000 names takes long
+        members = [name for name in archive.namelist() if name.endswith(".npy")]
     except Exception:  # noqa: BLE001  zipfile raises what it likes at what a stranger wrote
         return {}
-    return {member.removesuffix(".npy"): partial(_read_member, files, path, member) for member in members}
+    return {member.removesuffix(".npy"): partial(_read_member, archive, member) for member in members}
 
 
-def _read_member(files: Files, path: str, member: str) -> Any:
+def _read_member(archive: zipfile.ZipFile, member: str) -> Any:
     import numpy as np
 
-    with files.open(path) as stream, zipfile.ZipFile(stream) as archive, archive.open(member) as npy:
+    with archive.open(member) as npy:
         return np.lib.format.read_array(npy, allow_pickle=False)

@@ -11,12 +11,13 @@ import io
 import mmap
 import os
 import stat
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError, OutcomeUnknownError, StoreError
@@ -39,6 +40,8 @@ _REFUSED = {
 }  # fmt: skip
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that know no fsync of a folder
 _TRIES = 3  # `leaving_no_folder` of another process may take away the empty folder that was just made
+# a map needs the file no more once it is made; before Python 3.13 it keeps a descriptor all the same
+_NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # a folder is no object
 
 
@@ -116,7 +119,7 @@ class LocalStore:
         path = self._path(key)
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
-                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY, **_NO_DESCRIPTOR))
         except _NOT_THERE:
             raise missing_object(self.url, key) from None
         except (OSError, ValueError):  # reading it says what is wrong, if anything is
