@@ -276,7 +276,7 @@ def test_what_is_wrong_with_the_arguments_is_said_at_once_and_leaves_nothing(
         registry.save(model, "churn", metrics={"auc": "high"}, wait=False)
     with pytest.raises(SerializerError):
         registry.save(object(), "churn", wait=False)
-    with pytest.raises(InvalidValueError, match="wait is .no."):
+    with pytest.raises(InvalidValueError, match="wait is 'no'"):
         registry.save(model, "churn", wait="no")  # type: ignore[call-overload]
     with pytest.raises(InvalidValueError, match="progress is 3, of type int"):
         registry.save(model, "churn", progress=3, wait=False)  # type: ignore[call-overload]
