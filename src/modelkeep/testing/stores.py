@@ -17,7 +17,7 @@ import pytest
 
 from modelkeep.errors import MissingObjectError, ObjectExistsError, StoreError
 from modelkeep.races import race, value_of
-from modelkeep.stores.port import MAX_VALUE, Store
+from modelkeep.stores.port import MAX_VALUE, Store, mapped
 
 __all__ = ["StoreContract", "race", "value_of"]
 
@@ -317,6 +317,40 @@ class StoreContract:
         self.plant(store, "d/a", b"1")
         assert type(store.get("d/a")) is bytes
         assert [type(value) for value in store.get_many(["d/a"]).values()] == [bytes]
+
+    # map, where a store has it
+
+    def mapped(self, store: Store, value: bytes) -> memoryview:
+        """A map of an object that holds *value*; skips where the store makes none."""
+        self.plant(store, "d/a", value)
+        found = mapped(store, "d/a")
+        if found is None:
+            pytest.skip("lacks maps: its objects are no files of this machine, or it does not show them")
+        return found
+
+    def test_a_map_shows_the_bytes_and_can_be_written_to(self, store: Store) -> None:
+        found = self.mapped(store, b"abc" * 5000)
+        assert bytes(found) == b"abc" * 5000
+        assert not found.readonly
+
+    def test_what_is_written_into_a_map_is_seen_nowhere_else(self, store: Store) -> None:
+        found = self.mapped(store, b"abc" * 5000)
+        other = mapped(store, "d/a")
+        found[0] = 0
+        assert other is not None
+        assert other[0] == store.get("d/a")[0] == b"a"[0]
+
+    def test_a_map_stays_as_it_is_when_the_object_is_deleted(self, store: Store) -> None:
+        self.need("writing")
+        found = self.mapped(store, b"abc" * 5000)
+        store.delete(["d/a"])
+        assert bytes(found) == b"abc" * 5000
+
+    def test_a_map_of_what_is_not_there_is_an_error_that_names_the_key(self, store: Store) -> None:
+        self.mapped(store, b"abc")
+        with pytest.raises(MissingObjectError) as caught:
+            mapped(store, "d/other")
+        assert caught.value.key == "d/other"
 
     # put_pack
 
