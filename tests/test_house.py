@@ -26,7 +26,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     2: ("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
     1: (
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
-        *("chunking", "splitters", "sources", "sink", "pieces", "codecs", "zstd", "progress", "threads"),
+        *("chunking", "splitters", "sources", "sink", "pieces", "codecs", "zstd", "progress", "threads", "streams"),
         *("manifest", "atrest", "packs", "packwriter", "packfiles"),
         *("stores", "serializers", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache"),

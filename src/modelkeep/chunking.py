@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from modelkeep.digest import Buffer
+from modelkeep.digest import Buffer, flat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,7 @@ def cut(buffers: Iterable[Buffer], size: int) -> Iterator[list[memoryview]]:
     held: list[memoryview] = []
     room = size
     for buffer in buffers:
-        view = memoryview(buffer)
-        view = view.cast("B") if view.nbytes else memoryview(b"")  # a view of shape (0, 3) cannot be cast
+        view = flat(buffer)
         while view.nbytes:
             held.append(view[:room])
             room -= held[-1].nbytes

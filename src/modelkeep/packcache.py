@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from modelkeep.cache import CacheFolder
 from modelkeep.digest import Buffer, digest_of
+from modelkeep.streams import fill
 
 _LOOK_EVERY = 64 << 20  # bytes written, by all processes together, for each look at the size of it all
 _FRESH = 300  # seconds; who read a pack says so once in that time, since each word is a write
@@ -59,7 +60,7 @@ class PackCache:
                 if offset + target.nbytes > facts.st_size or _is_hole(file, offset, target.nbytes):
                     return False
                 _say_used(str(file.name), facts)
-                return _fill(file, offset, target)
+                return fill(file, offset, target) == target.nbytes  # else it was cut off meanwhile
         except OSError:
             return False
 
@@ -101,17 +102,6 @@ def _is_hole(file: io.FileIO, offset: int, size: int) -> bool:
         return os.lseek(file.fileno(), offset, seek_data) >= offset + size
     except OSError as error:
         return error.errno == errno.ENXIO  # nothing from there to the end; with another error it does not know
-
-
-def _fill(file: io.FileIO, offset: int, target: memoryview) -> bool:
-    view = target.cast("B")
-    file.seek(offset)
-    while view:
-        count = file.readinto(view)
-        if not count:  # cut off meanwhile
-            return False
-        view = view[count:]
-    return True
 
 
 def _say_used(path: str, facts: os.stat_result) -> None:

@@ -15,6 +15,7 @@ import attrs
 
 from modelkeep.digest import Buffer, flat
 from modelkeep.errors import InvalidValueError
+from modelkeep.streams import Sought, fill
 
 _BY_NUMPY = 1 << 20  # bytes; below, importing and calling numpy costs more than other threads lose by waiting
 
@@ -133,7 +134,7 @@ class Open:
     def read_into(self, start: int, target: memoryview) -> None:
         """See `Content.read_into`."""
         with self._lock:
-            _read_from(self._file, start, target)
+            fill(self._file, start, target)
 
 
 class OnDisk:
@@ -167,11 +168,11 @@ class OnDisk:
         """See `Content.read_into`."""
         try:
             with io.FileIO(self._path) as file:
-                whole = _read_from(file, start, target)
+                count = fill(file, start, target)
                 found = _stamp(os.fstat(file.fileno()))
         except OSError as error:
             raise self._unreadable(error) from error
-        if not whole or found != self._stamp:
+        if count < target.nbytes or found != self._stamp:
             raise InvalidValueError(f"{self._path} changed while it was saved; save it at rest", path=str(self._path))
 
     def _unreadable(self, error: OSError) -> InvalidValueError:
@@ -181,18 +182,6 @@ class OnDisk:
 def _stamp(facts: os.stat_result) -> tuple[int, int, int, int]:
     """What changes whenever a file does."""
     return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
-
-
-def _read_from(file: io.FileIO, start: int, target: memoryview) -> bool:
-    """Fill *target*; whether there was enough."""
-    file.seek(start)
-    at = 0
-    while at < target.nbytes:
-        count = file.readinto(target[at:])
-        if not count:
-            return False
-        at += count
-    return True
 
 
 def memory_source(path: str, buffers: Sequence[Buffer], *, opaque: bool = True) -> Source:
@@ -207,33 +196,17 @@ def file_source(path: str, file: Path) -> Source:
     return Source(path, content.size, opaque=True, content=content)
 
 
-class _Stream(io.RawIOBase):
+class _Stream(Sought):
     """A file to be saved as a stream, for those who look for tensors in it."""
 
     def __init__(self, content: Content, size: int) -> None:
+        super().__init__(size)
         self._content = content
-        self._size = size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
 
     def readinto(self, target: Buffer) -> int:  # type: ignore[override]
-        view = flat(target)
-        view = view[: max(0, self._size - self._at)]
-        self._content.read_into(self._at, view)
-        self._at += view.nbytes
+        view = flat(target)[: max(0, self.size - self.at)]
+        self._content.read_into(self.at, view)
+        self.at += view.nbytes
         return view.nbytes
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelkeep.errors import IntegrityError, SerializerError
-from modelkeep.serializers.safetensors import SIZES, Tensor, pack, unpack
+from modelkeep.serializers.safetensors import SIZES, Tensor, pack, read_header
 
 BOTH = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "U32": "<u4", "I32": "<i4",
@@ -35,6 +36,12 @@ def tensor_lists(draw: st.DrawFn) -> list[Tensor]:
         data = draw(st.binary(min_size=size, max_size=size))
         tensors.append(Tensor(name, tag, shape, bytes(byte & 1 for byte in data) if tag == "BOOL" else data))
     return tensors
+
+
+def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str, str]]:
+    view = memoryview(file).cast("B")
+    rows, metadata = read_header(io.BytesIO(view), view.nbytes)
+    return [Tensor(row.name, row.dtype, row.shape, view[row.start : row.stop]) for row in rows], metadata
 
 
 def packed(tensors: list[Tensor], metadata: dict[str, str] | None = None) -> bytes:

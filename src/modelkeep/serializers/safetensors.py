@@ -15,6 +15,7 @@ import attrs
 from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError, SerializerError
 from modelkeep.serializers.port import Files
+from modelkeep.streams import read_span
 
 SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1,
@@ -103,7 +104,7 @@ class Row:
         name: what it is called.
         dtype: one of `SIZES`.
         shape: its dimensions.
-        start: its first byte, counted from the end of the header.
+        start: its first byte, counted from the beginning of the file.
         stop: the byte behind its last.
     """
 
@@ -114,71 +115,31 @@ class Row:
     stop: int
 
 
-def unpack(file: bytes | bytearray | memoryview) -> tuple[list[Tensor], dict[str, str]]:
-    """The tensors of a file, as views of it, and its metadata.
-
-    Raises:
-        IntegrityError: it is no safetensors file; says why.
-    """
-    view = memoryview(file).cast("B")
-    data = view[LENGTH + header_length(view[:LENGTH], view.nbytes) :]
-    rows, metadata = parse_header(view[LENGTH : view.nbytes - data.nbytes], data.nbytes)
-    return [Tensor(row.name, row.dtype, row.shape, data[row.start : row.stop]) for row in rows], metadata
-
-
-def header_length(head: Buffer, size: int) -> int:
-    """How many bytes the header takes that stands behind the first 8 bytes of a file.
-
-    Args:
-        head: these 8 bytes.
-        size: bytes of the whole file.
-
-    Raises:
-        IntegrityError: so long a header cannot be.
-
-    Example:
-        >>> header_length(pack([], {})[0][:8], 64)
-        56
-    """
-    length = int.from_bytes(head, "little")
-    if memoryview(head).nbytes != LENGTH or length > min(_MAX_HEADER, size - LENGTH):
-        raise IntegrityError("no safetensors file: its header is longer than it is")
-    return length
-
-
-def parse_header(raw: Buffer, size: int) -> tuple[list[Row], dict[str, str]]:
-    """Where the tensors of a file lie, in the order of their bytes, and the metadata of the file.
-
-    Args:
-        raw: the header, without the 8 bytes in front of it.
-        size: bytes behind the header; the tensors fill them without a hole.
-
-    Raises:
-        IntegrityError: it is no header of a safetensors file; says why.
-
-    Example:
-        >>> parse_header(b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8)
-        ([Row(name='w', dtype='F32', shape=(2,), start=0, stop=8)], {})
-    """
-    try:
-        return _parse_header(raw, size)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"no safetensors file: {error}") from None
-
-
 def read_header(stream: BinaryIO, size: int) -> tuple[list[Row], dict[str, str]]:
-    """Where the tensors of a file lie, counted from its beginning, and its metadata; reads no tensor.
+    """Where the tensors of a file lie, in the order of their bytes, and its metadata; reads no tensor.
 
     Args:
-        stream: the file, at its beginning.
+        stream: the file; left anywhere.
         size: of the file, in bytes.
 
     Raises:
         IntegrityError: it is no safetensors file; says why.
+
+    Example:
+        >>> import io
+        >>> raw = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+        >>> read_header(io.BytesIO(len(raw).to_bytes(8, "little") + raw + bytes(8)), 70)
+        ([Row(name='w', dtype='F32', shape=(2,), start=62, stop=70)], {})
     """
-    length = header_length(stream.read(LENGTH), size)
+    head = read_span(stream, 0, LENGTH)
+    length = int.from_bytes(head, "little")
+    if len(head) != LENGTH or length > min(_MAX_HEADER, size - LENGTH):
+        raise IntegrityError("no safetensors file: its header is longer than it is")
     data = LENGTH + length
-    rows, metadata = parse_header(stream.read(length), size - data)
+    try:
+        rows, metadata = _parse_header(read_span(stream, LENGTH, length), size - data)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IntegrityError(f"no safetensors file: {error}") from None
     return [attrs.evolve(row, start=data + row.start, stop=data + row.stop) for row in rows], metadata
 
 

@@ -12,7 +12,8 @@ from typing import BinaryIO
 import attrs
 
 from modelkeep.splitters import npy, safetensors, zips
-from modelkeep.splitters.port import SMALL, Span, read_span
+from modelkeep.splitters.port import SMALL, Span
+from modelkeep.streams import read_span
 
 __all__ = ["SMALL", "Extent", "extents"]
 

@@ -6,7 +6,8 @@ import ast
 import math
 from typing import BinaryIO
 
-from modelkeep.splitters.port import Span, read_span
+from modelkeep.splitters.port import Span
+from modelkeep.streams import read_span
 
 MAGIC = b"\x93NUMPY"
 _VERSIONS = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}  # and the bytes that the length of the header takes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from modelkeep.errors import IntegrityError
-from modelkeep.serializers.safetensors import LENGTH, header_length, parse_header
-from modelkeep.splitters.port import Span, read_span
+from modelkeep.serializers.safetensors import LENGTH, read_header
+from modelkeep.splitters.port import Span
 
 
 def begins(head: bytes) -> bool:
@@ -17,9 +17,7 @@ def begins(head: bytes) -> bool:
 def tensors(stream: BinaryIO, size: int) -> list[Span]:
     """See `modelkeep.splitters.port`."""
     try:
-        length = header_length(read_span(stream, 0, LENGTH), size)
-        data = LENGTH + length
-        rows, _ = parse_header(read_span(stream, LENGTH, length), size - data)
+        rows, _ = read_header(stream, size)
     except IntegrityError:
         return []
-    return [(data + row.start, data + row.stop) for row in rows]
+    return [(row.start, row.stop) for row in rows]

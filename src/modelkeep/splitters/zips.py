@@ -16,7 +16,8 @@ from typing import BinaryIO
 import attrs
 
 from modelkeep.splitters import npy
-from modelkeep.splitters.port import SMALL, Span, read_span
+from modelkeep.splitters.port import SMALL, Span
+from modelkeep.streams import read_span
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _ENTRY = struct.Struct("<4s6H3L5H2L")

@@ -7,7 +7,6 @@ Create-if-absent is `os.link` of a finished temporary file (link(2) fails with E
 from __future__ import annotations
 
 import errno
-import io
 import mmap
 import os
 import stat
@@ -30,6 +29,7 @@ from modelkeep.stores.memory import (
     object_exists,
 )
 from modelkeep.stores.port import StoredObject
+from modelkeep.streams import fill
 
 _TEMPORARY = ".tmp-"  # no key has a part that begins with a dot, so listings and readers never meet one
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -107,8 +107,7 @@ class LocalStore:
         path = self._path(key)
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
-                file.seek(offset)
-                return _fill(file, target)
+                return fill(file, offset, target)
         except _NOT_THERE:
             raise missing_object(self.url, key) from None
         except OSError as error:
@@ -300,13 +299,6 @@ def _read_fully(descriptor: int, length: int) -> bytes:
         parts.append(part)
         length -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _fill(file: io.FileIO, target: memoryview) -> int:
-    filled = 0
-    while filled < target.nbytes and (count := file.readinto(target[filled : filled + (1 << 30)])):
-        filled += count
-    return filled
 
 
 def _sync(folder: str) -> None:
