@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from modelkeep.serializers import outofband
-from modelkeep.serializers.plain import PlainSerializer
-from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.port import Sink
 
 
-class SklearnSerializer(PlainSerializer):
+class SklearnSerializer(outofband.PickleSerializer):
     """Estimators, pipelines and whatever else has a class of scikit-learn among its bases; loading runs code."""
 
     name = "sklearn"
@@ -26,19 +23,6 @@ class SklearnSerializer(PlainSerializer):
         """See `Serializer.save`."""
         dump = cast(outofband.Dump, pickle.dump)
         outofband.save(obj, sink, dump, way_out="try save(…, serializer='cloudpickle')")
-
-    def load(self, files: Files, form: str, into: object | None) -> object:
-        """See `Serializer.load`."""
-        del form, into
-        return outofband.load(files)
-
-    def tensors(self, files: Files) -> dict[str, Callable[[], Any]]:
-        """See `Serializer.tensors`."""
-        return outofband.tensors(files)
-
-    def export(self, files: Files, folder: Path) -> None:
-        """See `Serializer.export`."""
-        outofband.export(files, folder)
 
 
 serializer = SklearnSerializer()

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError, SerializerError
+from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
 from modelkeep.serializers.safetensors import Tensor, pack, read
 
@@ -124,12 +125,6 @@ def _slice(memory: memoryview, at: int, size: int, readonly: bool) -> memoryview
     return found.toreadonly() if readonly else found
 
 
-def tensors(files: Files) -> dict[str, Callable[[], Any]]:
-    """None: the arrays of a pickle have no names."""
-    del files
-    return {}
-
-
 def export(files: Files, folder: Path) -> None:
     """Write one ``model.pkl`` below *folder* that plain `pickle.load` reads; nothing of it is run.
 
@@ -202,3 +197,21 @@ def _steps(stream: bytes) -> Iterator[tuple[str, memoryview]]:
 
 def _fail(why: str, cause: Exception | None = None) -> NoReturn:
     raise IntegrityError(f"{PICKLE} is damaged: {why}; run `modelkeep verify`", path=PICKLE) from cause
+
+
+class PickleSerializer(PlainSerializer):
+    """A base for what `save` of this module writes: loaded by running it, exported without."""
+
+    def load(self, files: Files, form: str, into: object | None) -> object:
+        """See `Serializer.load`."""
+        del form, into
+        return load(files)
+
+    def tensors(self, files: Files) -> dict[str, Callable[[], Any]]:
+        """See `Serializer.tensors`: none, since the arrays of a pickle have no names."""
+        del files
+        return {}
+
+    def export(self, files: Files, folder: Path) -> None:
+        """See `Serializer.export`: one plain pickle."""
+        export(files, folder)
