@@ -17,7 +17,7 @@ from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, Piece
 from modelkeep.packs import padding_faults
 from modelkeep.reading import Finding
-from modelkeep.version import Place, identity_digest
+from modelkeep.version import Place
 
 
 @attrs.define
@@ -102,7 +102,7 @@ def _is_as_written(piece: Piece, stored: memoryview) -> bool:
 def _differing(known: versions.Line, manifest: Manifest) -> Iterator[str]:
     """What the entry claims about a version and its manifest does not bear out."""
     made = known.made
-    if identity_digest(manifest.content(), manifest.record, made.number) != made.identity:
+    if manifest.identity(made.number) != made.identity:
         yield "identity"
     if manifest.packs[-1:] != (known.at.pack,):  # equal models have equal identities but for number and place
         yield "place"

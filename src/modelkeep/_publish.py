@@ -160,7 +160,7 @@ def _manifest(line: Line, known: versions.Line) -> Manifest | None:
     """A manifest that may save bytes; none if it cannot be had, which is no reason to refuse a save."""
     with suppress(StoreError, MissingObjectError, IntegrityError):
         manifest, _ = read_manifest(line.home.store, line.name, known.at)
-        if identity_digest(manifest.content(), manifest.record, known.made.number) == known.made.identity:
+        if manifest.identity(known.made.number) == known.made.identity:
             line.recent.remember(known.at, manifest)
             return manifest
     return None

@@ -34,6 +34,7 @@ from modelkeep.version import (
     StoredFile,
     check_paths,
     content_digest,
+    identity_digest,
     is_count,
     is_pack,
     transaction_of,
@@ -134,6 +135,10 @@ class Manifest:
     def content(self) -> str:
         """The digest of the files."""
         return content_digest(self.facts())
+
+    def identity(self, number: int) -> str:
+        """The digest that is the version of this number."""
+        return identity_digest(self.content(), self.record, number)
 
     def encode(self) -> bytes:
         """The bytes of the manifest."""
