@@ -27,7 +27,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     1: (
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
         *("chunking", "splitters", "sources", "sink", "pieces", "codecs", "zstd", "progress", "threads", "streams"),
-        *("manifest", "atrest", "packs", "packwriter", "packfiles"),
+        *("manifest", "atrest", "packs", "packwriter", "packfiles", "targets"),
         *("stores", "serializers", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache"),
     ),

@@ -24,11 +24,12 @@ from modelkeep.errors import (
 )
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, parse_record
-from modelkeep.packfiles import PackFiles, check_free, make_folder
+from modelkeep.packfiles import PackFiles
 from modelkeep.packs import PAGED, missing_pack, read_manifest
 from modelkeep.ref import Alias, Caret, Digest, Label, ModelRef
 from modelkeep.splitters import extents
-from modelkeep.version import Place, Record, identity_digest
+from modelkeep.targets import check_free, make_folder
+from modelkeep.version import Place, Record
 
 T = TypeVar("T")
 _ZIP = b"PK\x03\x04"
@@ -234,7 +235,7 @@ def look_again(line: Line, found: Found, error: MissingObjectError) -> Found:
 
 
 def _check_identity(line: Line, manifest: Manifest, found: Found) -> None:
-    if identity_digest(manifest.content(), manifest.record, found.number) != found.identity:
+    if manifest.identity(found.number) != found.identity:
         raise IntegrityError(
             f"the manifest in pack {found.at.pack} is not that of {line.name}:{found.number}; "
             "bring the object back from a backup, and run `modelkeep verify`",

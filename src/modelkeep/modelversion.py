@@ -24,9 +24,10 @@ from modelkeep.errors import (
 )
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
-from modelkeep.packfiles import PackFiles, make_folder
+from modelkeep.packfiles import PackFiles
 from modelkeep.ref import Label, check_alias
 from modelkeep.system import parse_time
+from modelkeep.targets import make_folder
 from modelkeep.tensors import Readers, Tensors
 from modelkeep.values import check_text, from_json, metrics_to_json
 from modelkeep.version import Parent, Record, StoredFile

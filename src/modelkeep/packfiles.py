@@ -7,7 +7,6 @@ changes nobody else sees, and no file changes.
 from __future__ import annotations
 
 import io
-import os
 import threading
 import uuid
 from bisect import bisect_right
@@ -29,6 +28,7 @@ from modelkeep.packs import PAGED
 from modelkeep.pieces import PIECE
 from modelkeep.stores.port import Store, mapped
 from modelkeep.streams import Sought
+from modelkeep.targets import check_free, make_folder
 from modelkeep.threads import Threads, cores
 
 Span = tuple[int, int]  # where a run of bytes of a file begins, and where it ends
@@ -466,23 +466,3 @@ class _PieceStream(Sought):
 
     def _read(self, index: int, last: int) -> list[Buffer]:
         return self._files.pieces(next(_runs(self._file.pieces[index:last], _GAP)))
-
-
-def check_free(target: Path) -> None:
-    """Raises `InvalidValueError` if something lies at *target* already."""
-    if os.path.lexists(target):
-        raise InvalidValueError(f"{target} exists already; choose an empty folder", path=str(target))
-
-
-def make_folder(folder: Path) -> None:
-    """Make *folder* if need be.
-
-    Raises:
-        InvalidValueError: it cannot be one.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in its name
-        raise InvalidValueError(
-            f"{folder} cannot be a folder: {error}; choose another place", path=str(folder)
-        ) from error
