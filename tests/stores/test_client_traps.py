@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,17 +21,11 @@ from modelkeep.stores.port import Store
 from modelkeep.stores.retries import Retries
 from modelkeep.testing.stores import StoreContract
 from servers import running
-from servers.answering import HANG_UP, STORED, Answering, Asked, Said, answering, gcs_error, gcs_json, s3_error
+from servers.answering import HANG_UP, STORED, Answering, Asked, Said, gcs_error, gcs_json, s3_error
 from servers.running import free_ports, s3_server
 
 FAST = Retries(attempts=3, first=0.01, longest=0.02, answer=5)
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
 
 
 def on_s3(server: Answering, **more: Any) -> Store:

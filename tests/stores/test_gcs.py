@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from modelkeep.stores.port import MAX_VALUE, Store
 from modelkeep.stores.remote import RemoteStore
 from modelkeep.stores.retries import Retries
 from servers import running
-from servers.answering import HANG_UP, SILENCE, Answering, Said, answering, gcs_error, gcs_json
+from servers.answering import HANG_UP, SILENCE, Answering, Said, gcs_error, gcs_json
 from servers.doors import GcsDoors
 from servers.faults import Fault, fault_proxy
 from servers.fixtures import or_skipped
@@ -38,12 +38,6 @@ OPEN = {
     "a lost reply": HANG_UP,
     "a page of a proxy": Said(200, b"<html>Please log in</html>", {"Content-Type": "text/html"}),
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
 
 
 def options_at(endpoint: str, **more: Any) -> dict[str, Any]:

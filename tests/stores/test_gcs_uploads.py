@@ -15,7 +15,7 @@ from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.stores.retries import Retries
 from servers import running
-from servers.answering import HANG_UP, Answering, Asked, Said, answering, gcs_error, gcs_json
+from servers.answering import HANG_UP, Answering, Asked, Said, gcs_error, gcs_json
 from servers.faults import Fault, fault_proxy
 from servers.sites import SOON, Site
 
@@ -62,12 +62,6 @@ class Session:
         if self.done:
             return gcs_json({"name": "team/d/a", "size": str(self.have)})
         return Said(308, headers={"Range": f"bytes=0-{self.have - 1}"} if self.have else {})
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from modelkeep.errors import AccessError, MissingObjectError, OutcomeUnknownErro
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.stores.retries import Retries
-from servers.answering import HANG_UP, STORED, Answering, Asked, Said, Script, answering, s3_error
+from servers.answering import HANG_UP, STORED, Answering, Asked, Said, Script, s3_error
 from servers.doors import S3Doors
 from servers.faults import Fault, FaultProxy, fault_proxy
 from servers.running import s3_server
@@ -47,12 +47,6 @@ def multipart(*, part: Said = STORED, complete: Script = lambda _: DONE, head: S
                 return Said(204)
 
     return script
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
 
 
 @pytest.fixture

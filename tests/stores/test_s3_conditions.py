@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from modelkeep.stores.bucket import Bucket, Place
 from modelkeep.stores.port import MAX_VALUE, Store
 from modelkeep.stores.remote import RemoteStore
 from modelkeep.stores.retries import Retries
-from servers.answering import HANG_UP, STORED, Answering, Asked, Said, answering, s3_error
+from servers.answering import HANG_UP, STORED, Answering, Asked, Said, s3_error
 from servers.doors import S3Doors
 from servers.faults import Fault, fault_proxy
 from servers.running import s3_server
@@ -47,12 +46,6 @@ OPEN = {
     "503 of another kind": s3_error(503, "ServiceUnavailable", "Service is unable to handle request."),
     "a lost reply": HANG_UP,
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import logging
 import pickle
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.stores.remote import RemoteStore
 from modelkeep.stores.retries import Retries
-from servers.answering import SILENCE, STORED, Answering, Asked, Said, answering, s3_error
+from servers.answering import SILENCE, STORED, Answering, Asked, Said, s3_error
 from servers.running import free_ports, s3_server
 from servers.sites import SOON, Site
 
@@ -46,12 +46,6 @@ def obliging(asked: Asked) -> Said:
             return Said(204)
         case _:
             return STORED
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
 
 
 def opened(server: Answering, **options: Any) -> Store:

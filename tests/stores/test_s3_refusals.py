@@ -24,7 +24,7 @@ from modelkeep.stores.port import Store
 from modelkeep.stores.remote import RemoteStore
 from modelkeep.stores.retries import Retries
 from servers import running
-from servers.answering import Answering, Said, answering, s3_error
+from servers.answering import Answering, Said, s3_error
 from servers.faults import Fault, FaultProxy, fault_proxy
 from servers.fixtures import or_skipped
 from servers.running import REGION, Server, s3_server
@@ -63,12 +63,6 @@ ANSWERS = {
     "no right": (s3_error(403, "AccessDenied", "Access Denied"), AccessError, "ask for the right to it"),
     "a head without a word": (Said(403), AccessError, "403"),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Answering]:
-    with answering() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
