@@ -620,7 +620,9 @@ def test_repin_tells_every_alias_the_new_place_and_nothing_else(used: Tale) -> N
     assert used.state.holder("production").at.pack == used.state.holder("canary").at.pack == pack(9)
     assert [holder.at.pack for holder in used.state.stacks["production"]] == [pack(1), pack(2), pack(9)]
     assert used.state.holder("production").actor == "actor 3"
-    assert used.tell({"op": "repin", "number": 2, "at": [pack(9), 16, 9]}) == "version 2 stands under no alias"
+    assert used.tell({"op": "repin", "number": 2, "at": [pack(8), 16, 9]}) is None  # a rollback may come back to it
+    assert [holder.at.pack for holder in used.state.stacks["production"]] == [pack(1), pack(8), pack(9)]
+    assert used.tell({"op": "repin", "number": 7, "at": [pack(9), 16, 9]}) == "version 7 stands on no alias stack"
 
 
 RELEASE_STEPS = st.one_of(
@@ -639,9 +641,9 @@ def test_an_alias_always_stands_on_a_living_version_and_what_is_purged_stays_so(
         tale.tell(step)
         state = tale.state
         assert all(state.stacks.values())
-        assert {stack[-1].number for stack in state.stacks.values()}.isdisjoint(state.deleted | state.purged)
-        assert purged <= state.purged <= state.deleted
-        assert held.isdisjoint(state.purged - purged)
+        assert {stack[-1].number for stack in state.stacks.values()}.isdisjoint(state.deleted)
+        assert purged <= set(state.purged) <= set(state.deleted)
+        assert held.isdisjoint(set(state.purged) - purged)
         purged = set(state.purged)
 
 

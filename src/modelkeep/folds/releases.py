@@ -11,6 +11,8 @@ from modelkeep.folds import fields
 from modelkeep.folds.rules import Op, require, rules_of
 from modelkeep.version import Place
 
+ERASE = "erase"
+
 
 @attrs.frozen
 class Holder:
@@ -29,19 +31,25 @@ class Releases:
 
     Args:
         stacks: for each alias that is set its versions, the holder last.
-        deleted: versions that are deleted and not restored.
-        purged: versions whose bytes may go; they never come back.
+        deleted: versions that are deleted and not restored, each with when, as `latest` was.
+        purged: versions whose bytes may go, each with the rule by which; they never come back.
         held: versions that must not be purged.
+        aliased: versions that ever stood under an alias.
+        latest: the latest time of any delete so far, so that a slow clock does not make one look old.
     """
 
     stacks: dict[str, tuple[Holder, ...]] = attrs.Factory(dict)
-    deleted: set[int] = attrs.Factory(set)
-    purged: set[int] = attrs.Factory(set)
+    deleted: dict[int, str] = attrs.Factory(dict)
+    purged: dict[int, str] = attrs.Factory(dict)
     held: set[int] = attrs.Factory(set)
+    aliased: set[int] = attrs.Factory(set)
+    latest: str = ""
 
     def copy(self) -> Releases:
         """See `State.copy`."""
-        return Releases(dict(self.stacks), set(self.deleted), set(self.purged), set(self.held))
+        return Releases(
+            dict(self.stacks), dict(self.deleted), dict(self.purged), set(self.held), set(self.aliased), self.latest
+        )
 
     def note_loss(self) -> None:
         """See `State.note_loss`: a lost alias move leaves the alias where it stood."""
@@ -55,10 +63,14 @@ class Releases:
         """The aliases under which a version stands, sorted."""
         return tuple(sorted(alias for alias, stack in tuple(self.stacks.items()) if stack[-1].number == number))
 
+    def stacked(self) -> set[int]:
+        """The versions that stand under an alias, or that a rollback may come back to."""
+        return {holder.number for stack in tuple(self.stacks.values()) for holder in stack}
+
     def rolled_back(self, alias: str) -> tuple[Holder, ...]:
         """The stack after one rollback: down to the next version that is neither deleted nor purged, or empty."""
         stack = self.stacks.get(alias, ())[:-1]
-        while stack and stack[-1].number in self.deleted | self.purged:
+        while stack and stack[-1].number in self.deleted:  # what is purged is deleted, too
             stack = stack[:-1]
         return stack
 
@@ -102,6 +114,7 @@ class SetAlias(Op):
             if below and below[-1].number == self.number:  # recorded, not pushed
                 below = below[:-1]
         state.stacks[self.alias] = (*below, here)
+        state.aliased.add(self.number)
 
 
 @attrs.frozen
@@ -124,7 +137,7 @@ class Unalias(Op):
 
 @attrs.frozen
 class Repin(Op):
-    """The manifest of an aliased version lies elsewhere; readers of the alias are told."""
+    """The manifest of a version on an alias stack lies elsewhere; readers of the alias are told."""
 
     op: ClassVar[str] = "repin"
     number: int = attrs.field(converter=fields.number)
@@ -132,7 +145,7 @@ class Repin(Op):
 
     def check(self, state: Releases) -> None:
         """See `Op.check`."""
-        require(bool(state.aliases_of(self.number)), f"version {self.number} stands under no alias")
+        require(self.number in state.stacked(), f"version {self.number} stands on no alias stack")
 
     def apply(self, state: Releases, entry: Entry) -> None:
         """See `Op.apply`."""
@@ -161,8 +174,8 @@ class Delete(_OfOneVersion):
 
     def apply(self, state: Releases, entry: Entry) -> None:
         """See `Op.apply`."""
-        del entry
-        state.deleted.add(self.number)
+        state.latest = max(state.latest, entry.time)
+        state.deleted[self.number] = state.latest
 
 
 @attrs.frozen
@@ -179,7 +192,7 @@ class Restore(_OfOneVersion):
     def apply(self, state: Releases, entry: Entry) -> None:
         """See `Op.apply`."""
         del entry
-        state.deleted.discard(self.number)
+        del state.deleted[self.number]
 
 
 @attrs.frozen
@@ -217,9 +230,16 @@ class Unhold(_OfOneVersion):
 
 @attrs.frozen
 class Purge(_OfOneVersion):
-    """The bytes of a deleted version may go; here, where alias moves and holds are, so that neither can lose."""
+    """The bytes of a deleted version may go; here, where alias moves and holds are, so that neither can lose.
+
+    Args:
+        rule: by what rule, in words; `ERASE` asks for bytes that others share a pack with to go, too.
+        policy: the number of the entry of `policy` that holds the rule, if one does.
+    """
 
     op: ClassVar[str] = "purge"
+    rule: str = attrs.field(default="", converter=fields.text)
+    policy: int | None = attrs.field(default=None, converter=fields.maybe_number)
 
     def check(self, state: Releases) -> None:
         """See `Op.check`."""
@@ -230,7 +250,7 @@ class Purge(_OfOneVersion):
     def apply(self, state: Releases, entry: Entry) -> None:
         """See `Op.apply`."""
         del entry
-        state.purged.add(self.number)
+        state.purged[self.number] = self.rule
 
 
 RULES = rules_of(Releases, SetAlias, Unalias, Repin, Delete, Restore, Hold, Unhold, Purge)
