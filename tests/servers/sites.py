@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from modelkeep.stores import open_store
-from modelkeep.stores.bucket import Bucket, Place
+from modelkeep.stores.bucket import Bucket
 from modelkeep.stores.port import Store
 from modelkeep.stores.remote import RemoteStore
 from modelkeep.stores.retries import Retries
@@ -39,7 +39,10 @@ class Site:
         return f"{self.server.protocol}://{self.bucket}/{prefix}"
 
     def store(self, prefix: str) -> Store:
-        return RemoteStore(Place.parse(self.url(prefix)), lambda: self.client, SOON)
+        found = open_store(self.url(prefix), storage_options=self.server.options, retries=SOON)
+        assert isinstance(found, RemoteStore)
+        found._connect = lambda: self.client
+        return found
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,10 @@ from modelkeep.testing.stores import StoreContract
 class MemoryDoors(StoreContract):
     """Back doors into the dict of a memory store."""
 
-    lacks: ClassVar[dict[str, str]] = {"processes": "memory is not shared between processes"}
+    lacks: ClassVar[dict[str, str]] = {
+        "processes": "memory is not shared between processes",
+        "unfinished": "in memory nothing is left of what was not finished",
+    }
 
     def _within(self, store: Store) -> MemoryStore:
         assert isinstance(store, MemoryStore)

@@ -16,7 +16,10 @@ from modelkeep.testing.stores import StoreContract
 class DoorsIntoMemory(StoreContract):
     """Back doors into the dict of the memory store within a wrapper."""
 
-    lacks: ClassVar[dict[str, str]] = {"processes": "memory is not shared between processes"}
+    lacks: ClassVar[dict[str, str]] = {
+        "processes": "memory is not shared between processes",
+        "unfinished": "in memory nothing is left of what was not finished",
+    }
 
     def _within(self, store: Store) -> MemoryStore:
         while isinstance(store, Wrapper):

@@ -29,7 +29,7 @@ from modelkeep.cache import CacheFolder
 from modelkeep.digest import digest
 from modelkeep.entry import DamagedError, parse
 from modelkeep.layout import entry_key, number_of, tile_key
-from modelkeep.stores.port import Store
+from modelkeep.stores.port import Store, UnfinishedWrite, abandon, unfinished
 from modelkeep.stores.wrappers import Wrapper
 
 _DIGEST = 64  # hexadecimal digits
@@ -152,6 +152,14 @@ class Cached(Wrapper):
             self.within.delete(asked)
         finally:
             self.folder.drop(asked)
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
+        """See `Unfinished.unfinished`."""
+        return unfinished(self.within, prefix)
+
+    def abandon(self, writes: Iterable[UnfinishedWrite]) -> None:
+        """See `Unfinished.abandon`."""
+        abandon(self.within, writes)
 
     def _held(self, keys: Iterable[str]) -> dict[str, _Held]:
         held = {}

@@ -11,7 +11,6 @@ import mmap
 import os
 import stat
 import sys
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from modelkeep.digest import Buffer
-from modelkeep.errors import AccessError, OutcomeUnknownError, StoreError
+from modelkeep.errors import OutcomeUnknownError
+from modelkeep.stores.disk import NOT_THERE, Said, no_answer, translated
 from modelkeep.stores.memory import (
     check_key,
     check_prefix,
@@ -28,10 +28,10 @@ from modelkeep.stores.memory import (
     missing_object,
     object_exists,
 )
-from modelkeep.stores.port import StoredObject
+from modelkeep.stores.port import StoredObject, UnfinishedWrite
+from modelkeep.stores.temporaries import new_temporary, temporaries, temporary_at
 from modelkeep.streams import fill
 
-_TEMPORARY = ".tmp-"  # no key has a part that begins with a dot, so listings and readers never meet one
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 # what link says before it does anything; a network disk says anything else after it may have done the work
 _REFUSED = {
@@ -42,7 +42,6 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems th
 _TRIES = 3  # `leaving_no_folder` of another process may take away the empty folder that was just made
 # a map needs the file no more once it is made; before Python 3.13 it keeps a descriptor all the same
 _NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-_NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)  # a folder is no object
 
 
 class LocalStore:
@@ -80,7 +79,7 @@ class LocalStore:
         """See `Store.create`. Two fsyncs if durable."""
         check_value(key, value)
         path = self._path(key)
-        with self._written_beside(key, path, [value]) as temporary, _Said(key):
+        with self._written_beside(key, path, [value]) as temporary, Said(key):
             taken = not self._link(key, temporary, path, value)
         self._sync_folder(key, path)  # a loser too: what it goes on to read must not vanish
         if taken:
@@ -96,10 +95,10 @@ class LocalStore:
                     return file.read()
                 file.seek(span[0])
                 return _read_fully(file.fileno(), span[1])
-        except _NOT_THERE:
+        except NOT_THERE:
             raise missing_object(self.url, key) from None
         except OSError as error:
-            raise _translated(error, key) from error
+            raise translated(error, key) from error
 
     def get_into(self, key: str, offset: int, target: memoryview) -> int:
         """See `Store.get_into`."""
@@ -108,10 +107,10 @@ class LocalStore:
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
                 return fill(file, offset, target)
-        except _NOT_THERE:
+        except NOT_THERE:
             raise missing_object(self.url, key) from None
         except OSError as error:
-            raise _translated(error, key) from error
+            raise translated(error, key) from error
 
     def map(self, key: str) -> memoryview | None:
         """See `Maps.map`; None also for an empty object, and where the process has no descriptor left."""
@@ -119,7 +118,7 @@ class LocalStore:
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
                 return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY, **_NO_DESCRIPTOR))
-        except _NOT_THERE:
+        except NOT_THERE:
             raise missing_object(self.url, key) from None
         except (OSError, ValueError):  # reading it says what is wrong, if anything is
             return None
@@ -129,14 +128,14 @@ class LocalStore:
         found = {}
         for key in keys:
             path = self._path(key)
-            with _Said(key), suppress(*_NOT_THERE), open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
+            with Said(key), suppress(*NOT_THERE), open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
                 found[key] = file.read()
         return found
 
     def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
         """See `Store.put_pack`. Two fsyncs if durable."""
         path = self._path(key)
-        with self._written_beside(key, path, source) as temporary, _Said(key):
+        with self._written_beside(key, path, source) as temporary, Said(key):
             os.replace(temporary, path)  # noqa: PTH105  see get
         self._sync_folder(key, path)
 
@@ -149,7 +148,21 @@ class LocalStore:
         """See `Store.delete`."""
         for key in keys:
             path = self._path(key)
-            with _Said(key), suppress(*_NOT_THERE):
+            with Said(key), suppress(*NOT_THERE):
+                os.unlink(path)  # noqa: PTH108  see get
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
+        """See `Unfinished.unfinished`: temporary files, of which only the folder is known.
+
+        A file is touched by each write, so that one which is still being written does not look old. Reads every folder
+        below *prefix*, and follows no symbolic link.
+        """
+        return temporaries(self._base, check_prefix(prefix))
+
+    def abandon(self, writes: Iterable[UnfinishedWrite]) -> None:
+        """See `Unfinished.abandon`."""
+        for key, path in [(write.key, temporary_at(self._base, write)) for write in writes]:
+            with Said(key), suppress(*NOT_THERE):
                 os.unlink(path)  # noqa: PTH108  see get
 
     @contextmanager
@@ -169,20 +182,20 @@ class LocalStore:
 
     @contextmanager
     def _written_beside(self, key: str, path: str, source: Iterable[Buffer]) -> Iterator[str]:
-        temporary = f"{os.path.dirname(path)}/{_TEMPORARY}{uuid.uuid4().hex}"  # noqa: PTH120  see get
-        with _Said(key):
+        temporary = f"{os.path.dirname(path)}/{new_temporary()}"  # noqa: PTH120  see get
+        with Said(key):
             file = self._open_new(temporary)
         try:
             try:
                 for buffer in source:  # what it raises is not ours to translate
-                    with _Said(key):
+                    with Said(key):
                         file.write(buffer)
-                with _Said(key):
+                with Said(key):
                     file.flush()
                     if self.durable:
                         os.fsync(file.fileno())
             finally:
-                with _Said(key):
+                with Said(key):
                     file.close()
             yield temporary
         finally:
@@ -214,7 +227,7 @@ class LocalStore:
                 return self._create_exclusively(path, value)
             if error.errno in _REFUSED:
                 raise
-            raise _no_answer(key, path, error) from error
+            raise no_answer(key, path, error) from error
         return True
 
     def _create_exclusively(self, path: str, value: bytes) -> bool:
@@ -246,7 +259,7 @@ class LocalStore:
     def _walk(self, folder: str, beginning: str) -> Iterator[StoredObject]:
         found: list[str] = []
         path = f"{self._base}/{folder}"
-        with _Said(folder), suppress(*_NOT_THERE), os.scandir(path) as entries:
+        with Said(folder), suppress(*NOT_THERE), os.scandir(path) as entries:
             # a folder sorts as its keys do, with the slash
             found = sorted(
                 f"{e.name}/" if e.is_dir() else e.name
@@ -260,25 +273,11 @@ class LocalStore:
                 yield facts
 
     def _facts(self, key: str) -> StoredObject | None:
-        with _Said(key), suppress(*_NOT_THERE):  # deleted since the folder was read
+        with Said(key), suppress(*NOT_THERE):  # deleted since the folder was read
             facts = os.stat(f"{self._base}/{key}")  # noqa: PTH116  see get
             if stat.S_ISREG(facts.st_mode):
                 return StoredObject(key, facts.st_size, datetime.fromtimestamp(facts.st_mtime, UTC))
         return None
-
-
-class _Said:
-    """Lets an error of the operating system leave as a `StoreError` that names the key."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise _translated(error, self.key) from error
 
 
 def _is_linked(key: str, temporary: str, path: str) -> bool:
@@ -286,11 +285,7 @@ def _is_linked(key: str, temporary: str, path: str) -> bool:
     try:
         return os.stat(temporary).st_nlink == 2  # noqa: PLR2004, PTH116  two links prove it; see get
     except OSError as error:
-        raise _no_answer(key, path, error) from error
-
-
-def _no_answer(key: str, path: str, error: OSError) -> OutcomeUnknownError:
-    return OutcomeUnknownError(f"{path} may have got its name, or not: {error}", key=key)
+        raise no_answer(key, path, error) from error
 
 
 def _read_fully(descriptor: int, length: int) -> bytes:
@@ -310,15 +305,3 @@ def _sync(folder: str) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def _translated(error: OSError, key: str) -> StoreError:
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return AccessError(f"{key}: {error.strerror}; ask for the right to it", key=key)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            f"{key}: {error.strerror}; nothing was written, make room and call again",
-            key=key,
-            errno=error.errno,
-        )
-    return StoreError(f"{key}: {error}", key=key, errno=error.errno)

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from modelkeep.digest import Buffer
+from modelkeep.errors import StoreError
 
 MAX_VALUE = 8 * 1024 * 1024  # bytes; larger values would need multipart, where Ceph ignores conditions
 
@@ -18,6 +19,23 @@ class StoredObject:
     """One line of a listing: key, size in bytes, and when it was last written by the store's own clock."""
 
     key: str
+    size: int
+    modified: datetime
+
+
+@attrs.frozen
+class UnfinishedWrite:
+    """What a store still holds of a write that was never finished, or is under way; no listing shows it.
+
+    Args:
+        key: the key that it would have got; where the store cannot tell, the folder of that key, ``d/e/``.
+        name: what the store calls it; for nobody else to read.
+        size: bytes that are there; 0 if unknown.
+        modified: when a byte of it was last written, by the store's own clock.
+    """
+
+    key: str
+    name: str
     size: int
     modified: datetime
 
@@ -107,3 +125,53 @@ class Maps(Protocol):
 def mapped(store: Store, key: str) -> memoryview | None:
     """A map of an object, if *store* can make one; see `Maps.map`."""
     return store.map(key) if isinstance(store, Maps) else None
+
+
+@runtime_checkable
+class Unfinished(Protocol):
+    """A capability that a store may have: it can name what listings do not show, and take it away.
+
+    A writer that is killed leaves temporary files on a disk and multipart uploads on S3, which lie there for ever.
+    """
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
+        """Writes that are not finished and whose key begins with *prefix*, lazily, in no order.
+
+        Those of live writers too: who takes them away goes by `UnfinishedWrite.modified`. What can only be told by its
+        folder is left out where the folder does not begin with *prefix*.
+        """
+        ...
+
+    def abandon(self, writes: Iterable[UnfinishedWrite]) -> None:
+        """Take away what is left of *writes*; those that are gone, or were finished meanwhile, are no error.
+
+        A writer that was alive all the same gets a `StoreError`, and nothing is stored. No object is ever taken away:
+        what is not named as the store names unfinished writes is refused with `StoreError`.
+        """
+        ...
+
+
+def unfinished(store: Store, prefix: str) -> Iterator[UnfinishedWrite]:
+    """The writes that are not finished, if *store* can name them; see `Unfinished.unfinished`."""
+    return store.unfinished(prefix) if isinstance(store, Unfinished) else iter(())
+
+
+def abandon(store: Store, writes: Iterable[UnfinishedWrite]) -> None:
+    """Take away what is left of *writes*; see `Unfinished.abandon`.
+
+    Raises:
+        StoreError: there are some, and *store* has none: they are another's.
+    """
+    if isinstance(store, Unfinished):
+        store.abandon(writes)
+        return
+    for write in writes:
+        raise not_unfinished(write)
+
+
+def not_unfinished(write: UnfinishedWrite) -> StoreError:
+    """The error of a store that never named *write*."""
+    return StoreError(
+        f"{write.name!r} of {write.key!r} is no unfinished write of this store; give what unfinished() gave",
+        key=write.key,
+    )

@@ -105,7 +105,7 @@ class RemoteStore:
         asked = [check_key(key) for key in keys]
 
         async def found(bucket: Bucket) -> dict[str, bytes]:
-            values = await _all(self._get_if_there(bucket, key) for key in asked)
+            values = await gathered(self._get_if_there(bucket, key) for key in asked)
             return {key: value for key, value in zip(asked, values, strict=True) if value is not None}
 
         return self._run(found)
@@ -133,7 +133,7 @@ class RemoteStore:
         asked = [check_key(key) for key in keys]
 
         async def gone(bucket: Bucket) -> None:
-            await _all(self._delete(bucket, key) for key in asked)
+            await gathered(self._delete(bucket, key) for key in asked)
 
         self._run(gone)
 
@@ -207,7 +207,9 @@ class RemoteStore:
 
     async def _fill(self, bucket: Bucket, key: str, offset: int, target: memoryview) -> int:
         starts = range(0, target.nbytes, PART)
-        counts = await _all(self._span(bucket, key, offset + start, target[start : start + PART]) for start in starts)
+        counts = await gathered(
+            self._span(bucket, key, offset + start, target[start : start + PART]) for start in starts
+        )
         return sum(count for count, _ in counts)
 
     async def _span(self, bucket: Bucket, key: str, offset: int, target: memoryview) -> tuple[int, int]:
@@ -326,7 +328,7 @@ class _Tries:
         return (AccessError if kind is Kind.DENIED else StoreError)(text, **facts)
 
 
-async def _all(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gathered(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """What all of them give; the first error ends the others."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:

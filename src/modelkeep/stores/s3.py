@@ -7,7 +7,8 @@ overwrites. Errors are told apart by the response that the server gave: their Py
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from socket import gaierror
 from typing import Any
 
@@ -32,8 +33,9 @@ from modelkeep.stores.bucket import (
     received,
     without_ours,
 )
+from modelkeep.stores.multipart import PAGE, Mark, MultipartStore, Parts, Uploads
 from modelkeep.stores.port import StoredObject
-from modelkeep.stores.remote import UNDER_WAY, RemoteStore
+from modelkeep.stores.remote import UNDER_WAY
 from modelkeep.stores.retries import Retries
 
 _NO_STORE = "no-store"  # a cached "not found" would hide an entry that is there
@@ -58,6 +60,7 @@ _KINDS = {
 }
 _REMEDIES = {
     "NoSuchBucket": "there is no such bucket; create it, or mend the URL",
+    "NoSuchUpload": "a collector, or a rule of the bucket, took the upload away; nothing was stored, call again",
     "RequestTimeTooSkewed": "this machine's clock is off; set it",
     "InvalidAccessKeyId": "the access key is unknown there; check the credentials and the endpoint",
     "SignatureDoesNotMatch": "the secret key does not fit; check the credentials",
@@ -84,7 +87,7 @@ _NO_USE = (
 )
 
 
-class S3Store(RemoteStore):
+class S3Store(MultipartStore):
     """Objects in a bucket of S3, or of a server that speaks its protocol.
 
     Args:
@@ -104,7 +107,7 @@ class S3Store(RemoteStore):
 
 
 class S3Bucket:
-    """Requests to a bucket through a client of its own. See `modelkeep.stores.bucket.Bucket`."""
+    """Requests to a bucket through a client of its own. See `modelkeep.stores.multipart.MultipartBucket`."""
 
     width = _PARTS_UNDER_WAY
 
@@ -162,6 +165,25 @@ class S3Bucket:
     def upload(self, key: str) -> Upload:
         """See `Bucket.upload`."""
         return _Parts(self, key)
+
+    async def uploads(self, prefix: str, after: Mark | None) -> Uploads:
+        """See `MultipartBucket.uploads`."""
+        answer = await self._call("list_multipart_uploads", Prefix=prefix, MaxUploads=PAGE, **(after or {}))
+        self._check_answer("IsTruncated", answer)
+        return Uploads.read(answer)
+
+    async def parts(self, key: str, name: str, after: Mark | None) -> Parts | None:
+        """See `MultipartBucket.parts`."""
+        with _but_gone():
+            answer = await self._call("list_parts", Key=key, UploadId=name, MaxParts=PAGE, **(after or {}))
+            self._check_answer("IsTruncated", answer)
+            return Parts.read(answer)
+        return None
+
+    async def abort(self, key: str, name: str) -> None:
+        """See `MultipartBucket.abort`."""
+        with _but_gone():
+            await self._call("abort_multipart_upload", Key=key, UploadId=name)
 
     def sort(self, error: Exception) -> Trouble:
         """See `Bucket.sort`."""
@@ -291,6 +313,16 @@ def _response(error: BaseException | None) -> tuple[int, str, str]:
             return status, str(said.get("Code", "")), str(said.get("Message", ""))
         error = error.__cause__
     return 0, "", ""
+
+
+@contextmanager
+def _but_gone() -> Iterator[None]:
+    """That an upload is gone is no error here."""
+    try:
+        yield
+    except OSError as error:
+        if _response(error)[1] != "NoSuchUpload":
+            raise
 
 
 def _kind_without_response(error: Exception) -> Kind:

@@ -12,11 +12,14 @@ from modelkeep.digest import Buffer
 from modelkeep.errors import AccessError, MissingObjectError
 from modelkeep.forks import renew_after_fork
 from modelkeep.stores.memory import copied_into, object_exists
-from modelkeep.stores.port import Store, StoredObject, mapped
+from modelkeep.stores.port import Store, StoredObject, UnfinishedWrite, abandon, mapped, unfinished
 
 
 class Wrapper:
     """Hands every verb on to the store within; subclasses change what they need.
+
+    The capability `Unfinished` is hidden: whoever changes what may be deleted must see what else goes. A subclass
+    shows it by methods of its own.
 
     Args:
         within: the store that does the work.
@@ -115,6 +118,14 @@ class ReadOnly(Wrapper):
         """Raises `AccessError`."""
         raise self._refuse(", ".join(keys))
 
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
+        """See `Unfinished.unfinished`."""
+        return unfinished(self.within, prefix)
+
+    def abandon(self, writes: Iterable[UnfinishedWrite]) -> None:
+        """Raises `AccessError`."""
+        raise self._refuse(", ".join(write.key for write in writes))
+
 
 class SingleWriter(Wrapper):
     """Looks before it creates, for stores that ignore conditions; sound only while one process alone writes.
@@ -151,6 +162,14 @@ class SingleWriter(Wrapper):
                 self.within.get(key)
                 raise object_exists(self.url, key)
             self.within.create(key, value)
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
+        """See `Unfinished.unfinished`."""
+        return unfinished(self.within, prefix)
+
+    def abandon(self, writes: Iterable[UnfinishedWrite]) -> None:
+        """See `Unfinished.abandon`."""
+        abandon(self.within, writes)
 
 
 class Recording(Wrapper):
@@ -220,6 +239,17 @@ class Recording(Wrapper):
         self.requests.extend(("delete", key) for key in asked)
         self.within.delete(asked)
 
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
+        """See `Unfinished.unfinished`; noted as a *list*."""
+        self.requests.append(("list", prefix))
+        return unfinished(self.within, prefix)
+
+    def abandon(self, writes: Iterable[UnfinishedWrite]) -> None:
+        """See `Unfinished.abandon`; noted as one *delete* for each."""
+        asked = list(writes)
+        self.requests.extend(("delete", write.key) for write in asked)
+        abandon(self.within, asked)
+
 
 class Latency(Wrapper):
     """Waits before every request, as a far bucket makes one wait; a `get_many` waits once.
@@ -264,3 +294,13 @@ class Latency(Wrapper):
         """See `Store.delete`."""
         self._sleep(self.seconds)
         self.within.delete(keys)
+
+    def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
+        """See `Unfinished.unfinished`."""
+        self._sleep(self.seconds)
+        return unfinished(self.within, prefix)
+
+    def abandon(self, writes: Iterable[UnfinishedWrite]) -> None:
+        """See `Unfinished.abandon`."""
+        self._sleep(self.seconds)
+        abandon(self.within, writes)

@@ -1,23 +1,23 @@
 """The contract of a store as a test suite: a new store inherits it, and a skipped test names what it lacks.
 
 pytest shows both sides of a failed assertion here if a ``conftest.py`` says, before this module is imported,
-``pytest.register_assert_rewrite("modelkeep.testing.stores")``.
+``pytest.register_assert_rewrite("modelkeep.testing")``.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, NoReturn
 
 import pytest
 
 from modelkeep.errors import MissingObjectError, ObjectExistsError, StoreError
 from modelkeep.races import race, value_of
 from modelkeep.stores.port import MAX_VALUE, Store, mapped
+from modelkeep.testing.unfinished import UnfinishedContract
 
 __all__ = ["StoreContract", "race", "value_of"]
 
@@ -30,7 +30,7 @@ LONG = "models/" + "%c3%a9" * 33 + "ab/versions/00000000000000000001.json"  # a 
 MEBIBYTE = 1 << 20  # bytes
 
 
-class StoreContract:
+class StoreContract(UnfinishedContract):
     """What every store must do, as tests; inherit it and give it a store.
 
     A store is never tested with itself: what it writes is looked at, and what it reads is put there, through
@@ -47,6 +47,7 @@ class StoreContract:
     processes   `recipe` gives a picklable callable that opens the same store in another process
     whole       no reader sees half a value while `create` is writing it
     clock       the store stamps objects by this machine's clock
+    unfinished  the store names and takes away what was never finished
     ==========  ======================================================================
 
     Example:
@@ -55,56 +56,6 @@ class StoreContract:
             def store(self, tmp_path):
                 return open_store(tmp_path.as_uri())
     """
-
-    CAPABILITIES: ClassVar[tuple[str, ...]] = (
-        "writing",
-        "peek",
-        "plant",
-        "names",
-        "processes",
-        "whole",
-        "clock",
-    )
-
-    lacks: ClassVar[Mapping[str, str]] = {}
-    """Capability to the reason why it is missing."""
-
-    races: ClassVar[int] = 20
-    """How many keys writers race for in each of the tests that race; fewer where a request takes long."""
-
-    @pytest.fixture
-    def store(self) -> Store:
-        """An empty store. Override it."""
-        raise NotImplementedError("give the suite a fixture 'store' that returns an empty store")
-
-    def peek(self, store: Store, key: str) -> bytes | None:
-        """Read what lies under *key*, past the store; None where nothing does."""
-        del store, key
-        self._skip("peek")
-
-    def plant(self, store: Store, key: str, value: bytes) -> None:
-        """Put *value* under *key*, past the store."""
-        del store, key, value
-        self._skip("plant")
-
-    def names(self, store: Store) -> set[str]:
-        """Name everything that lies there, past the store, with what the store itself would hide."""
-        del store
-        self._skip("names")
-
-    def recipe(self, store: Store) -> Callable[[], Store]:
-        """Give a picklable callable that opens the same store in another process."""
-        del store
-        self._skip("processes")
-
-    def _skip(self, capability: str) -> NoReturn:
-        pytest.skip(f"lacks {capability}: {self.lacks.get(capability, 'the suite of this store gives none')}")
-
-    def need(self, *capabilities: str) -> None:
-        """Skip the running test if the store lacks one of *capabilities*."""
-        for capability in capabilities:
-            if capability in self.lacks:
-                self._skip(capability)
 
     def test_what_it_lacks_is_a_capability(self) -> None:
         assert set(self.lacks) <= set(self.CAPABILITIES)
