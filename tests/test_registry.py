@@ -35,7 +35,8 @@ from modelkeep.errors import (
     UnsettledError,
 )
 from modelkeep.ref import ModelRef
-from modelkeep.registry import Registry, Settlement
+from modelkeep.registry import Registry
+from modelkeep.settlement import Settlement
 from modelkeep.stores.local import LocalStore
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.port import Store

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from modelkeep.model import Event, RegisteredModel
     from modelkeep.modelversion import ModelVersion
     from modelkeep.ref import ModelRef
-    from modelkeep.registry import Registry, Settlement
+    from modelkeep.registry import Registry
     from modelkeep.saving import PendingSave
+    from modelkeep.settlement import Settlement
     from modelkeep.storage import Report
     from modelkeep.stores import open_store
     from modelkeep.stores.retries import Retries
@@ -54,7 +55,7 @@ _WHERE = {
     "Registry": "registry",
     "Report": "storage",
     "Retries": "stores.retries",
-    "Settlement": "registry",
+    "Settlement": "settlement",
     "StoreError": "errors",
     "System": "system",
     "Transfer": "_transfer",

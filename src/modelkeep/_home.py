@@ -21,8 +21,10 @@ from modelkeep.errors import (
     ObjectExistsError,
     StoreError,
 )
+from modelkeep.folds import policy as said
 from modelkeep.forks import renew_after_fork
-from modelkeep.layout import MARKER, is_probe
+from modelkeep.journal import Journal
+from modelkeep.layout import MARKER, POLICY, is_probe
 from modelkeep.packcache import PackCache
 from modelkeep.stores.cached import Cached
 from modelkeep.stores.port import Store
@@ -50,6 +52,7 @@ class Home:
     _folder: CacheFolder | None = attrs.field(default=None, init=False, repr=False)
     _cached: Store | None = attrs.field(default=None, init=False, repr=False)
     _packs: PackCache | None = attrs.field(default=None, init=False, repr=False)
+    _policy: Journal[said.Policy] | None = attrs.field(default=None, init=False, repr=False)
     _id: str | None = attrs.field(default=None, init=False)
     _ready: bool = attrs.field(default=False, init=False)
     _clock_checked: bool = attrs.field(default=False, init=False)
@@ -85,6 +88,15 @@ class Home:
             if self._cached is None:
                 self._cached = Cached(self.store, self._kept_in(self.cache, registry))
             return self._cached
+
+    def policy(self, registry: str, *, cached: bool = True) -> Journal[said.Policy]:
+        """The journal of the policy; reads nothing. Not *cached*, a new one of what the storage itself has now."""
+        if not cached:
+            return Journal(self.store, POLICY, registry, said.RULES, self.system)
+        with self.lock:
+            if self._policy is None:
+                self._policy = Journal(self.journals(registry), POLICY, registry, said.RULES, self.system)
+            return self._policy
 
     def pack_cache(self, registry: str) -> PackCache | None:
         """What is kept on this machine of the packs; None where nothing is."""

@@ -14,8 +14,9 @@ from typing import Any, Literal, TypedDict
 
 import attrs
 
+from modelkeep.arguments import Absent, check_tags
 from modelkeep.errors import InvalidValueError, NotFoundError
-from modelkeep.modelversion import Absent, ModelVersion, check_tags
+from modelkeep.modelversion import ModelVersion
 from modelkeep.progress import Progress
 from modelkeep.ref import ModelRef
 from modelkeep.serializers.port import Serializer

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -18,17 +17,19 @@ from modelkeep._line import Line
 from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
 from modelkeep._resolve import Verify
+from modelkeep.arguments import ABSENT, Absent, check_label
 from modelkeep.cachechoice import chosen
-from modelkeep.errors import AccessError, InvalidNameError, InvalidValueError
+from modelkeep.errors import InvalidNameError, InvalidValueError
 from modelkeep.facts import Facts, Given, Options, Parents, Ref, oldest_first, serializer_for
 from modelkeep.forks import renew_after_fork
-from modelkeep.layout import CATALOG, data_prefix
+from modelkeep.layout import CATALOG
 from modelkeep.model import RegisteredModel
-from modelkeep.modelversion import ABSENT, Absent, ModelVersion, check_label, load_found
+from modelkeep.modelversion import ModelVersion
 from modelkeep.progress import Progress, reporter
 from modelkeep.ref import ModelRef, check_model_name, decode_name
 from modelkeep.saving import PendingSave, SaveQueue
 from modelkeep.serializers.port import Serializer
+from modelkeep.settlement import Settlement, read_token, settle_model, settle_policy
 from modelkeep.sink import SaveSink
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
@@ -39,26 +40,11 @@ from modelkeep.version import Parent
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
     from modelkeep.diagnosis import Diagnosis
+    from modelkeep.policy import Policy
     from modelkeep.storage import Storage
 
 ENVIRONMENT = "MODELKEEP_REGISTRY"
 DEFAULT = ".modelkeep"
-
-_TOKEN = re.compile(r"models/([^/]+)/(versions|releases|notes)/([0-9]{1,16})/([0-9a-f]{32})")
-
-
-@attrs.frozen
-class Settlement:
-    """What became of a write whose answer was lost.
-
-    Args:
-        committed: True: it stands. False: it does not and never will. None: without the right to write nobody can
-            know.
-        ref: the version that it created, if it created one.
-    """
-
-    committed: bool | None
-    ref: str | None = None
 
 
 class Registry:
@@ -321,7 +307,7 @@ class Registry:
             return ref.load(into=into, trust=trust, verify=verify)
         parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
         line = self._existing(parsed.name)
-        return load_found(line, _resolve.find(line, parsed), into=into, trust=trust, verify=verify)
+        return _resolve.load_found(line, _resolve.find(line, parsed), into=into, trust=trust, verify=verify)
 
     def get(self, ref: Ref) -> ModelVersion:
         """The version that a reference means: its facts, and what one does with it. Two GETs when warm.
@@ -426,6 +412,13 @@ class Registry:
 
         return Storage(self._home)
 
+    @property
+    def policy(self) -> Policy:
+        """The rules by which versions may be purged; none until they are set."""
+        from modelkeep.policy import Policy
+
+        return Policy(self._home)
+
     def doctor(self, *, race: bool = False) -> Diagnosis:
         """What can be done here, whether the store's promises hold, and what to do if not. Some 35 requests.
 
@@ -457,30 +450,10 @@ class Registry:
             InvalidValueError: *token* is none of this registry.
             UnsettledError: again no answer.
         """
-        found = _TOKEN.fullmatch(token) if isinstance(token, str) else None
-        if not found:
-            raise InvalidValueError(f"{token!r} is no token; give the token of an UnsettledError", token=token)
-        encoded, journal, number, transaction = found.groups()
-        line = self._existing(decode_name(encoded))
-        self._check_known(line, transaction)
-        with suppress(AccessError):  # what stands already can be seen without the right to write
-            self._home.prepare()
-        committed = getattr(line, journal).settle(int(number), transaction)
-        if not committed or journal != "versions":
-            return Settlement(committed)
-        lines = list(line.versions.state.lines.values())  # other threads may read on meanwhile
-        made = [known.made.number for known in lines if transaction in known.made.at.pack]
-        return Settlement(committed, f"{line.name}:{made[0]}" if made else None)
-
-    def _check_known(self, line: Line, transaction: str) -> None:
-        """Refuse a token of a model that nobody ever began: settling it would make one."""
-        line.versions.refresh()
-        if not line.versions.head and not any(self._store.list(f"{data_prefix(line.name)}{transaction}-")):
-            raise InvalidValueError(
-                f"{self.url} knows no model {line.name!r} and no upload of transaction {transaction}; give the token "
-                "of an UnsettledError of this registry",
-                name=line.name,
-            )
+        asked = read_token(token)
+        if asked.name is None:
+            return settle_policy(self._home, asked)
+        return settle_model(self._existing(asked.name), asked)
 
     # -- within ----------------------------------------------------------------------------------------------
 

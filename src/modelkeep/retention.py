@@ -1,0 +1,353 @@
+"""Which versions a policy lets go, and why: pure, over folded journals and one moment. See `reference/policy.md`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any
+
+import attrs
+
+from modelkeep.errors import InvalidValueError
+from modelkeep.folds.releases import Releases
+from modelkeep.folds.versions import Versions
+from modelkeep.system import parse_time
+from modelkeep.values import check_text
+
+Tags = Callable[[int], Mapping[str, str]]
+Metrics = Callable[[int], Mapping[str, float]]
+_Rule = Callable[[int], str | None]  # why it does not keep the version of that number; None: it does
+
+_MOST = 1_000_000
+_SPAN = re.compile(r"([0-9]{1,6}) (minute|hour|day|week)s?")  # six digits: a timedelta has room for these weeks
+
+
+@attrs.frozen
+class Best:
+    """Keep the *count* versions whose *metric* is highest, or *lowest*."""
+
+    metric: str
+    count: int
+    lowest: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.count} by {self.metric}{' (lowest)' if self.lowest else ''}"
+
+    def among(self, measured: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """The numbers of the best; a version without the metric is not among them, and ties go to the newer one."""
+        found = [(facts[self.metric], number) for number, facts in measured.items() if _is_number(facts, self.metric)]
+        if self.lowest:
+            found.sort(key=lambda row: (row[0], -row[1]))
+        else:
+            found.sort(reverse=True)
+        return {number for _, number in found[: self.count]}
+
+
+def _is_number(facts: Mapping[str, Any], metric: str) -> bool:
+    value = facts.get(metric)
+    return isinstance(value, (int, float)) and value == value  # noqa: PLR0124  NaN is the one that is not
+
+
+@attrs.frozen
+class Retention:
+    """What keeps versions of a model from being purged. A version stays if any rule keeps it.
+
+    Args:
+        last: keep so many of the newest that are not deleted.
+        newer: keep what was saved within this time.
+        labelled: keep what has a label.
+        aliased: keep what ever stood under an alias.
+        best: keep the best by a metric, of those that are not deleted.
+        tagged: keep what bears a tag (``audit``), or a tag with this text (``team=risk``).
+        deleted: let versions go this long after they were deleted, and not before, whatever the other rules say.
+        entry: the number of the policy's entry; 0: none.
+    """
+
+    last: int | None = None
+    newer: timedelta | None = None
+    labelled: bool = True
+    aliased: bool = True
+    best: tuple[Best, ...] = ()
+    tagged: tuple[str, ...] = ()
+    deleted: timedelta | None = None
+    entry: int = 0
+
+    @property
+    def by_age(self) -> bool:
+        """Whether a rule looks at the time."""
+        return self.newer is not None or self.deleted is not None
+
+    @property
+    def needs_tags(self) -> bool:
+        """Whether a rule looks at tags."""
+        return bool(self.tagged)
+
+    @property
+    def selects(self) -> bool:
+        """Whether a rule tells versions apart that are not deleted; without one these all stay."""
+        return self.last is not None or self.newer is not None or bool(self.best or self.tagged)
+
+
+@attrs.frozen
+class Rules:
+    """The retention rules of a policy.
+
+    Args:
+        common: those for models that no pattern fits, if there are any.
+        models: those for some models, each with its pattern, in the order of the text.
+    """
+
+    common: Retention | None
+    models: tuple[tuple[str, Retention], ...] = ()
+
+    def of(self, name: str) -> Retention | None:
+        """The rules for the model *name*; None if none cover it."""
+        return next((found for pattern, found in self.models if fnmatchcase(name, pattern)), self.common)
+
+
+# -- reading the text ----------------------------------------------------------------------------------------------
+
+
+def parse(text: str, *, entry: int = 0) -> Rules:
+    r"""Read the TOML of a policy.
+
+    Args:
+        text: see `reference/policy.md`.
+        entry: the number of the policy's entry that holds it.
+
+    Raises:
+        InvalidValueError: it cannot be read, or says something unknown; quotes it and says what belongs there.
+
+    Example:
+        >>> rules = parse('[retention]\nlast = 10\n[retention.models."demo-*"]\nnewer = "2 days"')
+        >>> rules.of("churn").last, rules.of("demo-1").last
+        (10, None)
+    """
+    top = _loaded(text)
+    _check_known(top, ("retention",), "the policy")
+    table = dict(_table(top.get("retention", {}), "retention"))
+    models = _table(table.pop("models", {}), "retention.models")
+    found = []
+    for pattern, own in models.items():
+        where = f'retention.models."{pattern}"'
+        if not pattern:
+            raise _wrong(where, pattern, 'a pattern of names, such as "churn-*"')
+        found.append((pattern, _retention(_table(own, where), where, entry, tuple(_READ))))
+    common = _retention(table, "retention", entry, (*_READ, "models")) if table else None
+    return Rules(common, tuple(found))
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(check_text(text, "the policy"))
+    except InvalidValueError:
+        raise
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
+        raise InvalidValueError(
+            f"the policy is no TOML: {error}; write it as in [retention], last = 10", key="policy"
+        ) from None
+
+
+def _retention(table: Mapping[str, Any], where: str, entry: int, known: Sequence[str]) -> Retention:
+    _check_known(table, known, f"[{where}]")
+    return Retention(**{key: _READ[key](value, f"{where}.{key}") for key, value in table.items()}, entry=entry)
+
+
+def _check_known(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise InvalidValueError(f"{where} has {key!r}, which is unknown; known: {', '.join(known)}", key=key)
+
+
+def _wrong(key: str, value: object, wanted: str) -> InvalidValueError:
+    try:
+        shown = f"{value!r:.200}"
+    except (ValueError, RecursionError):  # TOML has hexadecimal numbers of more digits than Python writes out
+        shown = "too long to show"
+    return InvalidValueError(f"{key} is {shown}; give {wanted}", key=key)
+
+
+def _table(value: object, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _wrong(key, value, f"a table [{key}]")
+    return value
+
+
+def _count(value: object, key: str) -> int:
+    if type(value) is not int or not 1 <= value <= _MOST:
+        raise _wrong(key, value, f"a whole number from 1 to {_MOST:,}")
+    return value
+
+
+def _span(value: object, key: str) -> timedelta:
+    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise _wrong(key, value, 'a number of minutes, hours, days or weeks, such as "90 days"')
+    return timedelta(**{f"{found[2]}s": int(found[1])})
+
+
+def _truth(value: object, key: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(key, value, "true or false")
+    return value
+
+
+def _text(value: object, key: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(key, value, "a text that is not empty")
+    return value
+
+
+def _tagged(value: object, key: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _wrong(key, value, 'a list of tags, such as ["audit", "team=risk"]')
+    return tuple(_text(tag, key) for tag in value)
+
+
+def _bests(value: object, key: str) -> tuple[Best, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise _wrong(key, value, 'a list such as [{ metric = "auc", count = 3 }]')
+    return tuple(_best(one, key) for one in value)
+
+
+def _best(table: Mapping[str, Any], key: str) -> Best:
+    _check_known(table, ("metric", "count", "lowest"), key)
+    metric = _text(table.get("metric"), f"{key}.metric")
+    return Best(metric, _count(table.get("count"), f"{key}.count"), _truth(table.get("lowest", False), f"{key}.lowest"))
+
+
+_READ: dict[str, Callable[[Any, str], Any]] = {
+    "last": _count,
+    "newer": _span,
+    "labelled": _truth,
+    "aliased": _truth,
+    "best": _bests,
+    "tagged": _tagged,
+    "deleted": _span,
+}
+
+
+# -- judging -------------------------------------------------------------------------------------------------------
+
+
+def judge(
+    retention: Retention, versions: Versions, releases: Releases, *, now: datetime, tags: Tags, metrics: Metrics
+) -> dict[int, str]:
+    """Which versions go, each with why, in words.
+
+    Never: what is held, what stands on an alias stack, the newest version that is not deleted, what is purged already.
+
+    Args:
+        retention: the rules.
+        versions: what exists, folded.
+        releases: what is in use, folded.
+        now: the moment by which ages are measured.
+        tags: the tags of a version; asked only about versions that no other rule keeps.
+        metrics: the metrics of a version; asked about all that are not deleted, if a rule needs them.
+    """
+    numbers = sorted(versions.lines)
+    alive = [number for number in numbers if number not in releases.deleted and number not in releases.purged]
+    safe = {*releases.held, *releases.stacked(), *releases.purged, *alive[-1:]}
+    open_ = [number for number in numbers if number not in safe]
+    gone = dict(_long_deleted(retention, releases, open_, now))
+    if retention.selects:
+        apart = releases.deleted if retention.deleted is not None else {}  # there is time to restore them
+        rest = [number for number in open_ if number not in apart]
+        gone.update(_unkept(_rules(retention, versions, releases, alive, now, tags, metrics), rest, releases))
+    return {number: gone[number] for number in sorted(gone)}
+
+
+def _long_deleted(
+    retention: Retention, releases: Releases, numbers: Sequence[int], now: datetime
+) -> Iterator[tuple[int, str]]:
+    limit = retention.deleted
+    if limit is None:
+        return
+    for number in releases.deleted.keys() & set(numbers):
+        age = now - parse_time(releases.deleted[number])
+        if age > limit:
+            yield number, f"deleted {_age(age)} ago (longer than {_span_text(limit)})"
+
+
+def _unkept(rules: Iterator[_Rule], numbers: Sequence[int], releases: Releases) -> dict[int, str]:
+    """The versions that no rule keeps; a rule is asked only about what those before it leave."""
+    whys: dict[int, list[str]] = {number: ["deleted"] if number in releases.deleted else [] for number in numbers}
+    while whys and (rule := next(rules, None)):
+        for number in tuple(whys):
+            why = rule(number)
+            if why is None:
+                del whys[number]
+            else:
+                whys[number].append(why)
+    return {number: ", ".join(why) for number, why in whys.items()}
+
+
+def _rules(
+    retention: Retention,
+    versions: Versions,
+    releases: Releases,
+    alive: Sequence[int],
+    now: datetime,
+    tags: Tags,
+    metrics: Metrics,
+) -> Iterator[_Rule]:
+    """The rules, those that cost nothing first: metrics may need a read, tags surely do."""
+    if retention.last is not None:
+        yield _unless(set(alive[-retention.last :]), f"not among the newest {retention.last}")
+    if retention.newer is not None:
+        yield _older(versions, retention.newer, now)
+    if retention.labelled:
+        yield _unless({number for number, line in versions.lines.items() if line.label is not None}, "no label")
+    if retention.aliased:
+        yield _unless(releases.aliased, "never under an alias")
+    if retention.best:
+        measured = {number: metrics(number) for number in alive}
+        for best in retention.best:
+            among = best.among(measured)
+            # a slip of the pen, or a metric that nothing has yet, must not let all of them go
+            yield _unless(among or set(versions.lines), f"not among the best {best}")
+    if retention.tagged:
+        wanted = " or ".join(retention.tagged)
+        yield lambda number: None if _bears(retention.tagged, tags(number)) else f"not tagged {wanted}"
+
+
+def _unless(kept: set[int], why: str) -> _Rule:
+    return lambda number: None if number in kept else why
+
+
+def _older(versions: Versions, limit: timedelta, now: datetime) -> _Rule:
+    """Ages are those of the latest time so far: a slow clock does not make a version look old."""
+    saved: dict[int, str] = {}
+    latest = ""
+    for number in sorted(versions.lines):
+        saved[number] = latest = max(latest, versions.lines[number].time)
+
+    def why(number: int) -> str | None:
+        age = now - parse_time(saved[number])
+        return f"saved {_age(age)} ago (older than {_span_text(limit)})" if age > limit else None
+
+    return why
+
+
+def _bears(wanted: Sequence[str], tags: Mapping[str, str]) -> bool:
+    borne = {*tags, *(f"{name}={text}" for name, text in tags.items())}
+    return not borne.isdisjoint(wanted)
+
+
+def _age(span: timedelta) -> str:
+    """A span in the largest unit that it has two of, rounded down."""
+    minutes = span // timedelta(minutes=1)
+    for size, unit in ((24 * 60, "days"), (60, "hours")):
+        if minutes >= 2 * size:
+            return f"{minutes // size} {unit}"
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
+def _span_text(span: timedelta) -> str:
+    """A span in the largest unit that measures it without a rest: a limit is told as it is, not rounded."""
+    minutes = span // timedelta(minutes=1)
+    size, unit = next((s, u) for s, u in ((24 * 60, "day"), (60, "hour"), (1, "minute")) if minutes % s == 0)
+    return f"{minutes // size} {unit}{'' if minutes == size else 's'}"

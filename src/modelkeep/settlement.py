@@ -1,0 +1,102 @@
+"""`Settlement`: what became of a write whose answer was lost; and the tokens that ask for it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import attrs
+
+from modelkeep._home import Home
+from modelkeep._line import Line
+from modelkeep.errors import AccessError, InvalidValueError
+from modelkeep.layout import POLICY, data_prefix
+from modelkeep.ref import decode_name
+
+_TOKEN = re.compile(rf"(?:models/([^/]+)/(versions|releases|notes)|{POLICY[:-1]})/([0-9]{{1,16}})/([0-9a-f]{{32}})")
+
+
+@attrs.frozen
+class Settlement:
+    """What became of a write whose answer was lost.
+
+    Args:
+        committed: True: it stands. False: it does not and never will. None: without the right to write nobody can
+            know.
+        ref: the version that it created, if it created one.
+    """
+
+    committed: bool | None
+    ref: str | None = None
+
+
+@attrs.frozen
+class Token:
+    """What the token of an `UnsettledError` says.
+
+    Args:
+        name: the model; None: the policy of the registry.
+        journal: which journal of the model; empty for the policy.
+        number: the entry that was to be written.
+        transaction: the write.
+    """
+
+    name: str | None
+    journal: str
+    number: int
+    transaction: str
+
+
+def read_token(token: str) -> Token:
+    """Read the token of an `UnsettledError`.
+
+    Raises:
+        InvalidValueError: it is none.
+        InvalidNameError: it names a model as none can be named.
+
+    Example:
+        >>> read_token(f"models/churn/versions/7/{'0' * 32}").name
+        'churn'
+    """
+    found = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+    if not found:
+        raise InvalidValueError(f"{token!r} is no token; give the token of an UnsettledError", token=token)
+    encoded, journal, number, transaction = found.groups()
+    return Token(decode_name(encoded) if encoded else None, journal or "", int(number), transaction)
+
+
+def settle_model(line: Line, asked: Token) -> Settlement:
+    """Settle a write to a journal of a model; see `Registry.settle`."""
+    _check_known(line, asked.transaction)
+    with suppress(AccessError):  # what stands already can be seen without the right to write
+        line.home.prepare()
+    committed = getattr(line, asked.journal).settle(asked.number, asked.transaction)
+    if not committed or asked.journal != "versions":
+        return Settlement(committed)
+    lines = list(line.versions.state.lines.values())  # other threads may read on meanwhile
+    made = [known.made.number for known in lines if asked.transaction in known.made.at.pack]
+    return Settlement(committed, f"{line.name}:{made[0]}" if made else None)
+
+
+def _check_known(line: Line, transaction: str) -> None:
+    """Refuse a token of a model that nobody ever began: settling it would make one."""
+    line.versions.refresh()
+    store = line.home.store
+    if not line.versions.head and not any(store.list(f"{data_prefix(line.name)}{transaction}-")):
+        raise InvalidValueError(
+            f"{store.url} knows no model {line.name!r} and no upload of transaction {transaction}; give the token "
+            "of an UnsettledError of this registry",
+            name=line.name,
+        )
+
+
+def settle_policy(home: Home, asked: Token) -> Settlement:
+    """Settle a write to the policy; see `Registry.settle`."""
+    registry = home.id()
+    if registry is None:
+        raise InvalidValueError(
+            f"{home.store.url} holds no registry yet; give the token of an UnsettledError of this registry"
+        )
+    with suppress(AccessError):  # what stands already can be seen without the right to write
+        home.prepare()
+    return Settlement(home.policy(registry).settle(asked.number, asked.transaction))
