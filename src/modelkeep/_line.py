@@ -133,7 +133,9 @@ class Line:
         """Raises `DeletedError` if the version is deleted or purged, as far as read."""
         state = self.releases.state
         if number in state.purged:
-            raise DeletedError(f"{self.name}:{number} was purged; its bytes are gone", name=self.name, number=number)
+            raise DeletedError(
+                f"{self.name}:{number} was purged and cannot be read any more", name=self.name, number=number
+            )
         if number in state.deleted:
             raise DeletedError(
                 f"{self.name}:{number} is deleted; bring it back with "

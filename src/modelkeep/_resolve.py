@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import attrs
 
 from modelkeep._line import Line
+from modelkeep._origins import remember
 from modelkeep._trust import admit
 from modelkeep.errors import (
     IntegrityError,
@@ -29,7 +30,7 @@ from modelkeep.packs import PAGED, missing_pack, read_manifest
 from modelkeep.ref import Alias, Caret, Digest, Label, ModelRef
 from modelkeep.splitters import extents
 from modelkeep.targets import check_free, make_folder
-from modelkeep.version import Place, Record
+from modelkeep.version import Parent, Place, Record
 
 T = TypeVar("T")
 _ZIP = b"PK\x03\x04"
@@ -228,10 +229,10 @@ def look_again(line: Line, found: Found, error: MissingObjectError) -> Found:
     line.read()
     if found.number in line.releases.state.purged:
         line.check_alive(found.number)
-    now = line.line(found.number).at
-    if now == found.at:
+    known = line.line(found.number)
+    if error.key in {pack_key(line.name, pack) for pack in known.packs}:  # *found* may be newer than what was read
         raise missing_pack(error.key) from None
-    return attrs.evolve(found, at=now)
+    return attrs.evolve(found, at=known.at)
 
 
 def _check_identity(line: Line, manifest: Manifest, found: Found) -> None:
@@ -268,6 +269,13 @@ def load(
     if isinstance(into, (str, os.PathLike)):
         return _extract(line, found, Path(into))
     return with_files(line, found, opened, lazy=verify == "lazy")
+
+
+def load_found(line: Line, found: Found, *, into: object, trust: bool, verify: Verify) -> object:
+    """Load a version and remember where the object came from."""
+    loaded = load(line, found, into=into, trust=trust, verify=verify)
+    remember(loaded, Parent(line.name, found.number, found.identity))
+    return loaded
 
 
 def export(line: Line, found: Found, folder: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from modelkeep._line import JournalName, Line, text_digest
+from modelkeep.arguments import ABSENT, Absent, number_of, stale
 from modelkeep.errors import (
     ClosedError,
     ConflictError,
@@ -24,7 +25,7 @@ from modelkeep.folds.rules import Op
 from modelkeep.journal import Journal
 from modelkeep.layout import catalog_key
 from modelkeep.listing import Listing
-from modelkeep.modelversion import ABSENT, Absent, ModelVersion, number_of, stale
+from modelkeep.modelversion import ModelVersion
 from modelkeep.ref import check_alias
 from modelkeep.system import format_time, parse_time
 from modelkeep.values import check_text
@@ -40,7 +41,8 @@ class Event:
         action: the operation, such as ``create``, ``promote``, ``rollback``.
         version: the version concerned, or None.
         subject: the alias or label concerned, or the names of tags or metrics; empty if none.
-        text: the reason, description or comment; None if there is none or it was erased.
+        text: the reason, description or comment, or by what rule a version was purged; None if there is none or it
+            was erased.
         journal: the journal that tells it; the order within one journal is certain, between two it is by time.
         entry: the number of the entry there.
     """
@@ -348,6 +350,8 @@ def _events(line: Line, name: JournalName, journal: Journal[Any]) -> list[tuple[
         for op in [] if void else entry.ops:
             said = op.get("reason") or op.get("text")
             text = line.text(notes.TextRef(entry.tx, said, entry.time, entry.actor)) if isinstance(said, str) else None
+            if text is None and op["op"] == releases.Purge.op:
+                text = op.get("rule") or None
             named = next((op[key] for key in _SUBJECTS if op.get(key)), None)
             inner = op.get("tags") or op.get("metrics") if name == "notes" else None
             event = Event(

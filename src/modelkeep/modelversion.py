@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 from modelkeep import _resolve
 from modelkeep._line import Line, text_digest
-from modelkeep._origins import remember
+from modelkeep.arguments import ABSENT, Absent, check_label, check_tags, number_of, stale
 from modelkeep.errors import (
     ConflictError,
     InUseError,
     InvalidRefError,
     InvalidValueError,
     MissingObjectError,
-    StaleError,
     TakenError,
 )
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
 from modelkeep.packfiles import PackFiles
-from modelkeep.ref import Label, check_alias
+from modelkeep.ref import check_alias
 from modelkeep.system import parse_time
 from modelkeep.targets import make_folder
 from modelkeep.tensors import Readers, Tensors
-from modelkeep.values import check_text, from_json, metrics_to_json
+from modelkeep.values import from_json, metrics_to_json
 from modelkeep.version import Parent, Record, StoredFile
 
+if TYPE_CHECKING:
+    from modelkeep._erase import Erasure
+
 T = TypeVar("T")
-
-
-class Absent(Enum):
-    """Stands for an argument that was not given, where None means something."""
-
-    ABSENT = "not given"
-
-
-ABSENT: Final = Absent.ABSENT
 
 
 class ModelVersion:
@@ -213,6 +205,12 @@ class ModelVersion:
         return self.number in self._line.releases.state.deleted
 
     @property
+    def held(self) -> bool:
+        """Whether it is held, so that nothing purges it. One GET."""
+        self._line.releases.refresh()
+        return self.number in self._line.releases.state.held
+
+    @property
     def aliases(self) -> tuple[str, ...]:
         """The aliases under which it stands. One GET."""
         self._line.releases.refresh()
@@ -249,7 +247,7 @@ class ModelVersion:
 
     def load(self, *, into: object = None, trust: bool = False, verify: _resolve.Verify = "now") -> Any:
         """Give back the object that was saved; see `Registry.load`."""
-        return load_found(self._line, self._found(), into=into, trust=trust, verify=verify)
+        return _resolve.load_found(self._line, self._found(), into=into, trust=trust, verify=verify)
 
     def open(self, path: str) -> BinaryIO:
         """A file as a stream that can be sought; what is read is fetched and checked piece by piece.
@@ -388,6 +386,71 @@ class ModelVersion:
         self._line.append("releases", decide, text=reason)
         return self
 
+    def hold(self, *, reason: str | None = None) -> ModelVersion:
+        """Keep this version from being purged, whatever the policy says, until `unhold`. One write when warm.
+
+        Raises:
+            ConflictError: it is held already.
+            DeletedError: it was purged.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> v = mk.Registry("memory://hold").save({"w": np.zeros(3)}, "churn")
+            >>> v.hold(reason="audit of 2026").held, v.unhold().held
+            (True, False)
+        """
+
+        def decide(state: releases.Releases) -> Sequence[Op]:
+            if self.number in state.purged:
+                self._line.check_alive(self.number)
+            if self.number in state.held:
+                raise ConflictError(f"{self.ref} is held already", number=self.number)
+            return [releases.Hold(self.number, text_digest(reason))]
+
+        self._line.append("releases", decide, text=reason)
+        return self
+
+    def unhold(self, *, reason: str | None = None) -> ModelVersion:
+        """Let the policy decide about this version again. One write when warm.
+
+        Raises:
+            ConflictError: it is not held.
+        """
+
+        def decide(state: releases.Releases) -> Sequence[Op]:
+            if self.number not in state.held:
+                raise ConflictError(f"{self.ref} is not held", number=self.number)
+            return [releases.Unhold(self.number, text_digest(reason))]
+
+        self._line.append("releases", decide, text=reason)
+        return self
+
+    def erase(self, reason: str) -> Erasure:
+        """Erase this version for legal reasons: its bytes, its record and what people wrote about it, at once.
+
+        Versions that share a pack with it are stored anew without it. Costs a read of the manifest of each version, and
+        a read and a write of what those need.
+
+        Args:
+            reason: on whose request, and by which rule; kept with the history, unless it was purged before.
+
+        Returns:
+            What went, and what remains: entries cannot be erased.
+
+        Raises:
+            ConflictError: it is held, or stands under an alias now (`InUseError`); a rollback passes over it.
+            StoreError: the store refused; erase again, or let a collection finish it.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> v = mk.Registry("memory://erase").save({"w": np.zeros(3)}, "churn", notes="Ada's data")
+            >>> print(v.erase("request 17").remains[0])
+            The journals of 'churn' keep its number, digests, size, times and authors, for entries cannot be erased.
+        """
+        from modelkeep._erase import erase
+
+        return erase(self._line, self.number, reason)
+
     def set_label(
         self, label: str | None = None, *, bump: Literal["major", "minor", "patch"] | None = None
     ) -> ModelVersion:
@@ -462,76 +525,3 @@ class ModelVersion:
         row.update({f"params.{name}": value for name, value in self.params.items()})
         row.update({f"metrics.{name}": value for name, value in self.metrics.items()})
         return row
-
-
-def load_found(line: Line, found: _resolve.Found, *, into: object, trust: bool, verify: _resolve.Verify) -> Any:
-    """Load a version and remember where the object came from."""
-    loaded = _resolve.load(line, found, into=into, trust=trust, verify=verify)
-    remember(loaded, Parent(line.name, found.number, found.identity))
-    return loaded
-
-
-def number_of(expect: int | ModelVersion | Absent | None, name: str) -> int | Absent | None:
-    """The number that a caller expects to find.
-
-    Raises:
-        InvalidValueError: it is a version of another model, or neither a version nor a number.
-    """
-    if expect is None or isinstance(expect, Absent) or type(expect) is int:
-        return expect
-    if not isinstance(expect, ModelVersion):
-        raise InvalidValueError(
-            f"expect is {expect!r}, a {type(expect).__name__}; give a number or version, or None for no holder",
-            key="expect",
-        )
-    if expect.name != name:
-        raise InvalidValueError(f"expect={expect.ref} is no version of {name!r}", key="expect")
-    return expect.number
-
-
-def stale(name: str, alias: str, expected: int | None, found: int | None) -> StaleError:
-    """The error for an alias that does not stand where the caller expected it."""
-    return StaleError(
-        f"{name}@{alias} stands on {'nothing' if found is None else f'version {found}'}, not on "
-        f"{'nothing' if expected is None else f'version {expected}'}; look again and decide anew",
-        alias=alias,
-        expected=expected,
-        found=found,
-    )
-
-
-def check_label(label: str | None, bump: str | None) -> str | None:
-    """Return *label* if it and *bump* can be used together.
-
-    Raises:
-        InvalidRefError: both are given, or one cannot be read.
-    """
-    if label is not None and bump is not None:
-        raise InvalidRefError(f"give a label ({label!r}) or bump ({bump!r}), not both", text=label)
-    if bump is not None:
-        Label(0, 0, 0).bump(bump)
-    return None if label is None else str(Label.parse(label))
-
-
-def check_tags(tags: Mapping[str, str | None], *, removing: bool = False) -> dict[str, str | None]:
-    """Return *tags* if they can be kept.
-
-    Raises:
-        InvalidValueError: one cannot; names it and tells what came in.
-    """
-    if not isinstance(tags, Mapping):
-        raise InvalidValueError(
-            f"tags are a {type(tags).__name__}; give a dict such as {{'team': 'growth'}}", key="tags"
-        )
-    for name, text in tags.items():
-        if not 0 < len(check_text(name, "the name of a tag")) <= notes.MAX_TAG:
-            raise InvalidValueError(f"tag name {name!r} must have 1 to {notes.MAX_TAG} characters", key=name)
-        if text is None and removing:
-            continue
-        if len(check_text(text, f"tag {name}")) > notes.MAX_TAG:
-            raise InvalidValueError(
-                f"tag {name} has {len(text or '')} characters, and {notes.MAX_TAG} are allowed; use describe()",
-                key=name,
-                length=len(text or ""),
-            )
-    return dict(tags)
