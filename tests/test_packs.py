@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelkeep import packfiles, packwriter, pieces, zstd
+from modelkeep import chains, packfiles, packwriter, pieces, zstd
 from modelkeep import packs as packs_module
 from modelkeep.codecs import RAW, ZSTD
 from modelkeep.digest import Buffer, digest, raw_digest
@@ -106,8 +106,9 @@ def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "tiny":
         cut_small(monkeypatch, 16, 150)
         monkeypatch.setattr(packs_module, "WHOLE", 500)
-        monkeypatch.setattr(packfiles, "_RUN", 64)
-        monkeypatch.setattr(packfiles, "_GAP", 8)
+        monkeypatch.setattr(chains, "RUN", 64)
+        monkeypatch.setattr(chains, "GAP", 8)
+        monkeypatch.setattr(packfiles, "_FIRST_AHEAD", 8)
         monkeypatch.setattr(packfiles, "_AT_ONCE", 32)
 
 

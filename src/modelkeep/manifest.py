@@ -65,7 +65,7 @@ class Piece:
         stored: length as stored, in bytes.
         offset: where it begins in the pack, in bytes.
         length: length in bytes.
-        width: bytes of an element, if it was shuffled by them; else 0.
+        width: bytes of an element, if its elements were rotated and shuffled; else 0.
         base: the piece that it was turned by, if any.
     """
 

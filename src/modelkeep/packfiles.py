@@ -15,12 +15,13 @@ from contextlib import suppress
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import attrs
 
-from modelkeep.codecs import RAW, unpack
-from modelkeep.digest import Buffer, flat, raw_digest
+from modelkeep.chains import RUN, Chains, Kept, runs
+from modelkeep.codecs import RAW
+from modelkeep.digest import Buffer, flat
 from modelkeep.errors import IntegrityError, InvalidValueError, MissingObjectError
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, Piece
@@ -34,24 +35,11 @@ from modelkeep.threads import Threads, cores
 Span = tuple[int, int]  # where a run of bytes of a file begins, and where it ends
 Again = Callable[[MissingObjectError], "PackFiles"]
 
-_RUN = 2 * PIECE  # bytes that one read of neighbouring pieces takes at most
-_SHARED = 8 * _RUN  # bytes of small neighbours that share one piece of memory at most
-_GAP = 64 * 1024  # bytes between two pieces that are cheaper to read over than to ask for both
+_SHARED = 8 * RUN  # bytes of small neighbours that share one piece of memory at most
+_FIRST_AHEAD = 64 * 1024  # bytes
 _AT_ONCE = 1024 * 1024  # bytes; below, on a disk, no thread is worth its start
 _FAR_READS = 8  # runs at once from a far store, each in requests of 8 MiB
 _ALIGNED = 64  # bytes; tensors begin in memory as they do in the file, modulo this
-
-
-class Kept(Protocol):
-    """What this machine keeps of far packs; see `modelkeep.packcache`. Its bytes are checked on every use."""
-
-    def read_into(self, key: str, offset: int, target: memoryview) -> bool:
-        """Fill *target* with what is kept; False if there is nothing."""
-        ...
-
-    def write(self, key: str, offset: int, data: Buffer) -> None:
-        """Keep *data*, if the disk takes it."""
-        ...
 
 
 @attrs.frozen
@@ -123,6 +111,14 @@ class PackFiles:
     kept: Kept | None = None
     lazy: bool = False
     _opened: dict[str, _File] = attrs.field(factory=dict, init=False, repr=False, eq=False)
+    _chains: Chains = attrs.field(
+        default=attrs.Factory(
+            lambda self: Chains(self.store, self.name, self.manifest.packs, self.last, self.kept), takes_self=True
+        ),
+        init=False,
+        repr=False,
+        eq=False,
+    )
     _maps: _Maps = attrs.field(factory=_Maps, init=False, repr=False, eq=False)
 
     # -- the files -------------------------------------------------------------------------------------------
@@ -203,30 +199,19 @@ class PackFiles:
         Raises:
             IntegrityError: a byte is not as it was written; names the object.
         """
-        fresh = attrs.evolve(self, kept=None, last=None)
-        ordered = sorted(dict.fromkeys(self.manifest.pieces()), key=lambda piece: (piece.pack, piece.offset))
+        fresh = Chains(self.store, self.name, self.manifest.packs)
+        of_files = dict.fromkeys(piece for _, pieces in self.manifest.files for piece in pieces)
+        ordered = sorted(of_files, key=lambda piece: (piece.pack, piece.offset))
 
         def checked(run: list[Piece]) -> None:
-            fresh.pieces(run)
+            fresh.read(run, thorough=True)
 
-        self._run_all([_Job(run, partial(checked, run)) for run in _runs(ordered, _GAP)])
-        return sum(piece.stored for piece in ordered)
+        self._run_all([_Job(run, partial(checked, run)) for run in runs(ordered)])
+        return sum(piece.stored for piece in set(self.manifest.pieces()))
 
     def pieces(self, run: Sequence[Piece]) -> list[Buffer]:
-        """The bytes of neighbouring pieces, checked; one request."""
-        start, end = run[0].offset, run[-1].offset + run[-1].stored
-        if self._at_hand(run[0]):
-            return self._plain(run, memoryview(self.last or b"")[start:end])
-        if self.kept is not None:
-            raw = memoryview(bytearray(end - start))
-            if self.kept.read_into(self._key(run[0]), start, raw):
-                with suppress(IntegrityError):
-                    return self._plain(run, raw)
-        raw = memoryview(self.store.get(self._key(run[0]), (start, end - start)))
-        plain = self._plain(run, raw)
-        if self.kept is not None:
-            self.kept.write(self._key(run[0]), start, raw)
-        return plain
+        """The bytes of neighbouring pieces, checked; see `Chains.read`."""
+        return self._chains.read(run)
 
     # -- within ----------------------------------------------------------------------------------------------
 
@@ -236,12 +221,6 @@ class PackFiles:
         if path not in self._opened:
             raise InvalidValueError(f"the version has no file {path!r}; it has {', '.join(self.names())}", path=path)
         return self._opened[path]
-
-    def _key(self, piece: Piece) -> str:
-        return pack_key(self.name, self.manifest.packs[piece.pack])
-
-    def _at_hand(self, piece: Piece) -> bool:
-        return self.last is not None and piece.pack == len(self.manifest.packs) - 1
 
     def _is_far(self) -> bool:
         return bool(getattr(self.store, "remote", False))
@@ -257,11 +236,11 @@ class PackFiles:
             return None
         first, last = within[0][1], within[-1][1]
         if pack.nbytes < last.offset + last.stored:  # a touch beyond the end would kill the process
-            raise self._damaged(last, f"the pack ends at byte {pack.nbytes}")
+            raise self._chains.damaged(last, f"the pack ends at byte {pack.nbytes}")
         if not self._maps.take((piece.pack, piece.offset) for _, piece in within):
             return None
         if not self.lazy:
-            jobs += [_Job([piece], partial(self._check, [piece], pack[piece.offset :])) for _, piece in within]
+            jobs += [_Job([piece], partial(self._chains.check, [piece], pack[piece.offset :])) for _, piece in within]
         begin = first.offset + start - within[0][0]
         return pack[begin : begin + stop - start]
 
@@ -270,10 +249,10 @@ class PackFiles:
         within = file.within(start, start + target.nbytes) if target.nbytes else []
         begins = iter(begin for begin, _ in within)
         far = self._is_far() or self.kept is not None
-        for run in _runs([piece for _, piece in within], _GAP if far else 0):
+        for run in runs([piece for _, piece in within], over_gaps=far):
             places = [next(begins) - start for _ in run]
             inside = places[0] >= 0 and places[-1] + run[-1].length <= target.nbytes
-            if inside and _is_flat(run) and not self._at_hand(run[0]):
+            if inside and _is_flat(run) and not self._chains.is_at_hand(run[0]):
                 work = partial(self._fill, run, target[places[0] : places[-1] + run[-1].length])
             else:
                 work = partial(self._place, run, places, target)
@@ -281,12 +260,12 @@ class PackFiles:
 
     def _fill(self, run: Sequence[Piece], target: memoryview) -> None:
         """Read pieces whose stored bytes are those of the file straight to where they belong."""
-        key, offset = self._key(run[0]), run[0].offset
+        key, offset = self._chains.key(run[0]), run[0].offset
         if self.kept is not None and self.kept.read_into(key, offset, target):
             with suppress(IntegrityError):
-                self._check(run, target)
+                self._chains.check(run, target)
                 return
-        self._check(run, target[: self.store.get_into(key, offset, target)])
+        self._chains.check(run, target[: self.store.get_into(key, offset, target)])
         if self.kept is not None:
             self.kept.write(key, offset, target)
 
@@ -295,40 +274,6 @@ class PackFiles:
         for plain, at in zip(self.pieces(run), places, strict=True):
             part = flat(plain)[max(0, -at) : target.nbytes - at]
             target[max(0, at) : max(0, at) + part.nbytes] = part
-
-    def _check(self, run: Sequence[Piece], raw: memoryview) -> None:
-        self._plain(run, raw)
-
-    def _plain(self, run: Sequence[Piece], raw: memoryview) -> list[Buffer]:
-        start = run[0].offset
-        return [self._checked(piece, raw[piece.offset - start :][: piece.stored]) for piece in run]
-
-    def _checked(self, piece: Piece, stored: memoryview) -> Buffer:
-        try:
-            return self._plain_piece(piece, stored)
-        except ValueError as error:
-            raise self._damaged(piece, str(error)) from None
-
-    def _plain_piece(self, piece: Piece, stored: memoryview) -> Buffer:
-        """Raises ValueError if they are not what was written; says why."""
-        if stored.nbytes != piece.stored:
-            raise ValueError(f"{piece.stored} bytes belong there and {stored.nbytes} are there")
-        plain: Buffer = stored
-        if piece.codec != RAW:
-            base = None if piece.base is None else self.pieces([piece.base])[0]
-            plain = unpack(stored, piece.length, width=piece.width, base=base)
-        if flat(plain).nbytes != piece.length or raw_digest(plain, alone=False) != piece.digest:
-            raise ValueError("they are not the bytes that were written")
-        return plain
-
-    def _damaged(self, piece: Piece, why: str) -> IntegrityError:
-        return IntegrityError(
-            f"{self._key(piece)} is damaged at bytes {piece.offset} to {piece.offset + piece.stored}: {why}; "
-            "bring the object back from a backup",
-            key=self._key(piece),
-            offset=piece.offset,
-            length=piece.stored,
-        )
 
     def _run_all(self, jobs: Sequence[_Job]) -> None:
         """Do all of *jobs*, side by side where that is worth it; the first error ends the others."""
@@ -346,7 +291,7 @@ class PackFiles:
         part = target.with_name(f".{uuid.uuid4().hex}.part")
         try:
             with part.open("wb") as file:
-                for run in _runs(pieces, _GAP):
+                for run in runs(pieces):
                     for plain in self.pieces(run):
                         file.write(plain)
             check_free(target)
@@ -378,24 +323,6 @@ def _is_flat(run: Sequence[Piece]) -> bool:
     """Whether the stored bytes are those of the file, one piece right behind the other."""
     ends = [(piece.pack, piece.offset + piece.length) for piece in run]
     return all(piece.codec == RAW for piece in run) and ends[:-1] == [(piece.pack, piece.offset) for piece in run[1:]]
-
-
-def _runs(pieces: Iterable[Piece], gap: int) -> Iterator[list[Piece]]:
-    """Neighbouring pieces together, so that one request reads them; at most *gap* bytes are read for nothing."""
-    run: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        if run:
-            between = piece.offset - (run[-1].offset + run[-1].stored)
-            size += piece.length
-            stored = piece.offset + piece.stored - run[0].offset
-            if piece.pack != run[0].pack or not 0 <= between <= gap or max(size, stored) > _RUN:
-                yield run
-                run, size = [], piece.length
-        run.append(piece)
-        size = size if len(run) > 1 else piece.length
-    if run:
-        yield run
 
 
 def _groups(spans: Sequence[Span], left: Iterable[int]) -> Iterator[list[int]]:
@@ -452,7 +379,7 @@ class _PieceStream(Sought):
     def _hold(self, index: int) -> None:
         first, held = self._held
         goes_on = bool(held) and index == first + len(held)
-        self._ahead = min(max(2 * self._ahead, _GAP), PIECE) if goes_on else 0
+        self._ahead = min(max(2 * self._ahead, _FIRST_AHEAD), PIECE) if goes_on else 0
         begin = self._file.ends[index] - self._file.pieces[index].length
         last = max(index + 1, bisect_right(self._file.ends, begin + self._ahead))
         try:
@@ -465,4 +392,4 @@ class _PieceStream(Sought):
             self._held = (index, self._read(index, last))
 
     def _read(self, index: int, last: int) -> list[Buffer]:
-        return self._files.pieces(next(_runs(self._file.pieces[index:last], _GAP)))
+        return self._files.pieces(next(runs(self._file.pieces[index:last])))
