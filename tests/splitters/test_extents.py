@@ -34,6 +34,16 @@ def test_a_tensor_below_the_limit_belongs_to_the_rest() -> None:
     assert tensors_in(npy(OTHER[1:])) == []
 
 
+@pytest.mark.parametrize(("name", "names"), [
+    ("safetensors", ["big", "other"]), ("safetensors, ours", ["a"]), ("npz", ["big.npy", "other.npy"]), ("npy", [""]),
+    ("torch", ["archive/data/0", "archive/data/2"]),
+])  # fmt: skip
+def test_a_tensor_is_called_as_the_file_calls_it_and_the_rest_is_not_called(name: str, names: list[str]) -> None:
+    found = found_in(FILES[name])
+    assert sorted(extent.name for extent in found if extent.tensor) == names
+    assert {extent.name for extent in found if not extent.tensor} == {""}
+
+
 SPANS = st.lists(st.tuples(st.integers(0, 120_000), st.integers(0, 60_000)).map(lambda s: (s[0], s[0] + s[1])))
 
 
@@ -43,7 +53,8 @@ SPANS = st.lists(st.tuples(st.integers(0, 120_000), st.integers(0, 60_000)).map(
 @settings(deadline=None)
 def test_spans_that_overlap_or_pass_the_end_are_ignored(spans: list[tuple[int, int]], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splitters, "_FORMATS", ((lambda _head: True, lambda _stream, _size: spans),))
+        named = [(*span, "") for span in spans]
+        patch.setattr(splitters, "_FORMATS", ((lambda _head: True, lambda _stream, _size: named),))
         found = extents(io.BytesIO(), size)
     check_cover(found, size)
     tensors = {(extent.start, extent.stop) for extent in found if extent.tensor}

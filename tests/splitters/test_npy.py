@@ -42,7 +42,7 @@ DTYPES = arrays_of.scalar_dtypes() | arrays_of.array_dtypes(allow_subarrays=True
 def test_the_span_is_what_numpy_wrote(array: np.ndarray[Any, Any]) -> None:
     raw = npy(array)
     span = splitter.array(io.BytesIO(b"before" + raw + b"behind"), 6, 6 + len(raw))
-    assert span == [(6 + len(raw) - array.nbytes, 6 + len(raw))]
+    assert span == [(6 + len(raw) - array.nbytes, 6 + len(raw), "")]
 
 
 def test_an_array_that_is_cut_off_is_none() -> None:

@@ -33,11 +33,13 @@ class Extent:
         start: its first byte.
         stop: the byte behind its last.
         tensor: whether it is one tensor, of any library; else it is what lies between them.
+        name: what the file calls the tensor; nothing where it has no names, and for the rest.
     """
 
     start: int
     stop: int
     tensor: bool
+    name: str = ""
 
 
 def extents(stream: BinaryIO, size: int) -> list[Extent]:
@@ -53,15 +55,15 @@ def extents(stream: BinaryIO, size: int) -> list[Extent]:
     Example:
         >>> import io
         >>> extents(io.BytesIO(b"a line of text"), 14)
-        [Extent(start=0, stop=14, tensor=False)]
+        [Extent(start=0, stop=14, tensor=False, name='')]
     """
     head = read_span(stream, 0, _HEAD)
     tensors = next((tensors for begins, tensors in _FORMATS if begins(head)), None)
     found: list[Extent] = []
     at = 0
-    for start, stop in sorted(tensors(stream, size)) if tensors else []:
+    for start, stop, name in sorted(tensors(stream, size)) if tensors else []:
         if at <= start <= stop - SMALL and stop <= size:  # what overlaps another is no tensor
-            found += [*_rest(at, start), Extent(start, stop, tensor=True)]
+            found += [*_rest(at, start), Extent(start, stop, tensor=True, name=name)]
             at = stop
     return [*found, *_rest(at, size)]
 

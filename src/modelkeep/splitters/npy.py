@@ -32,7 +32,7 @@ def array(stream: BinaryIO, start: int, stop: int) -> list[Span]:
         >>> file = io.BytesIO()
         >>> np.save(file, np.zeros(10))
         >>> array(file, 0, 128 + 80)
-        [(128, 208)]
+        [(128, 208, '')]
     """
     head = read_span(stream, start, len(MAGIC) + 2 + 4)
     width = _VERSIONS.get(head[len(MAGIC) : len(MAGIC) + 2])
@@ -44,7 +44,7 @@ def array(stream: BinaryIO, start: int, stop: int) -> list[Span]:
         return []
     data = start + first + length
     size = _array_size(read_span(stream, start + first, length))
-    return [(data, data + size)] if data + size <= stop else []
+    return [(data, data + size, "")] if data + size <= stop else []
 
 
 def _array_size(header: bytes) -> int:

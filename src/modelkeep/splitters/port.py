@@ -7,4 +7,4 @@ gives the spans of its arrays, in any order, none if it is of another format aft
 from __future__ import annotations
 
 SMALL = 16 * 1024  # bytes; smaller tensors are part of the rest around them, as each would cost a line of the manifest
-Span = tuple[int, int]  # the first byte, and the byte behind the last
+Span = tuple[int, int, str]  # the first byte, the byte behind the last, and the name, where the format has one

@@ -20,4 +20,4 @@ def tensors(stream: BinaryIO, size: int) -> list[Span]:
         rows, _ = read_header(stream, size)
     except IntegrityError:
         return []
-    return [(row.start, row.stop) for row in rows]
+    return [(row.start, row.stop, row.name) for row in rows]

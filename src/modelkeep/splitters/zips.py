@@ -57,8 +57,9 @@ def tensors(stream: BinaryIO, size: int) -> list[Span]:
         if start is not None:
             at = start + member.size
             storage = _STORAGE.fullmatch(member.name)
-            whole = [(start, at)] if storage and storage[1] in roots else []
-            found += npy.array(stream, start, at) or whole
+            whole = [(start, at, "")] if storage and storage[1] in roots else []
+            name = member.name.decode(errors="backslashreplace")
+            found += [(first, stop, name) for first, stop, _ in npy.array(stream, start, at) or whole]
     return found
 
 
