@@ -100,7 +100,7 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
         )
         try:
             line.home.check_clock(pack_key(line.name, written.own[-1]), committed=False)
-            if not line.versions.head:
+            if not line.versions.state.is_open:  # also where entries stand that only condemn or cancel
                 _check_early(line, draft)
                 line.announce()  # as late as can be: a save that was refused should not list a model
             operations = _Operations.of(line.name, draft, written, registry)  # 2 pure

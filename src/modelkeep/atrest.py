@@ -15,6 +15,7 @@ from modelkeep.forks import renew_after_fork
 from modelkeep.manifest import Manifest, Piece
 from modelkeep.version import Place
 
+WORTH_SHARING = 4096  # bytes; for less no version should need a pack more, nor a load ask for it
 _VERSIONS = 4  # whose manifests are remembered
 _PIECES = 400_000  # in all of these; some 100 MB
 
@@ -43,8 +44,9 @@ class AtRest:
         held: dict[str, int] = {}
         for manifest in (manifests := list(manifests)):
             for piece in manifest.pieces():
-                pack = manifest.packs[piece.pack]
-                held[pack] = held.get(pack, 0) + piece.stored
+                if piece.length >= WORTH_SHARING:
+                    pack = manifest.packs[piece.pack]
+                    held[pack] = held.get(pack, 0) + piece.stored
         kept = sorted(held.keys() - set(without), key=lambda pack: (-held[pack], pack))[:most]
         indexes = {pack: index for index, pack in enumerate(kept)}
         places: dict[bytes, Piece] = {}
@@ -52,7 +54,9 @@ class AtRest:
             here = {at: indexes[pack] for at, pack in enumerate(manifest.packs) if pack in indexes}
             for _, pieces in manifest.files:
                 for piece in pieces:
-                    if piece.digest not in places and all(one.pack in here for one in piece.chain()):
+                    if piece.length < WORTH_SHARING or piece.digest in places:
+                        continue
+                    if all(one.pack in here for one in piece.chain()):
                         places[piece.digest] = _elsewhere(piece, here)
         return cls(tuple(kept), places)
 
