@@ -8,7 +8,7 @@ import attrs
 import orjson
 
 from modelkeep._line import Line
-from modelkeep.codecs import RAW, unpack
+from modelkeep.codecs import RAW, Link, unpack
 from modelkeep.digest import raw_digest
 from modelkeep.entry import Entry
 from modelkeep.errors import MissingObjectError, StoreError
@@ -77,6 +77,9 @@ class Expected:
 
 def _with_leavings(line: Line) -> Iterator[str]:
     yield from line.versions.state.left
+    for moved in line.versions.state.lines.values():
+        if moved.at != moved.made.at:  # who wrote these packs may have been late with another version in them
+            yield from moved.packs
     for number in line.releases.state.purged:
         if (known := line.versions.state.lines.get(number)) is not None:
             yield from known.packs
@@ -93,7 +96,7 @@ def _is_as_written(piece: Piece, stored: memoryview) -> bool:
     if piece.codec == RAW or piece.base is not None:  # its base is checked by itself
         return True
     try:
-        plain = unpack(stored, piece.length, width=piece.width)
+        plain = unpack([Link(stored, piece.codec, piece.width)], piece.length)
     except ValueError:
         return False
     return len(plain) == piece.length and raw_digest(plain) == piece.digest

@@ -86,6 +86,15 @@ def transfer(line: Line, target: Home) -> Transfer:
         IntegrityError: a byte of the source is wrong.
         StoreError: a store refused; run again, it goes on where it stopped.
     """
+    for _ in range(_ROUNDS):
+        try:
+            return _once(line, target)
+        except _StoredAnewError as error:
+            moved = error
+    raise moved
+
+
+def _once(line: Line, target: Home) -> Transfer:
     whole = _Whole.read(line)  # 1 what is to be there
     there = _There.read(target, whole)  # 2 what is there: the beginning of that, or a refusal
     copy = _Copy(whole, there)
@@ -98,6 +107,10 @@ def transfer(line: Line, target: Home) -> Transfer:
     copy.marker()  # 6 for listing, and for speed
     copy.tiles()
     return copy.report(packs)
+
+
+class _StoredAnewError(ConflictError):
+    """Versions were compacted or collected while they were copied."""
 
 
 @contextmanager
@@ -260,6 +273,11 @@ class _Copy:
         try:
             raw = line.home.store.get(key)
         except MissingObjectError:
+            line.read()
+            if pack not in self.whole.needed():
+                raise _StoredAnewError(
+                    f"versions of {line.name!r} were compacted or collected while they were copied; run it again"
+                ) from None
             raise missing_pack(key) from None
         _refuse(line, expected.faults(pack, raw))
         self._put(key, raw)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import groupby
 from typing import Any
 
 import attrs
 
+from modelkeep._dead import lying
 from modelkeep._home import Home
 from modelkeep._line import Line
-from modelkeep.errors import InvalidNameError, UnknownModelError
-from modelkeep.layout import data_prefix, pack_key
-from modelkeep.ref import decode_name
-from modelkeep.stores.port import Store
+from modelkeep.errors import UnknownModelError
+from modelkeep.stores.port import StoredObject
 
 
 @attrs.frozen
@@ -84,44 +82,34 @@ class Usage:
 def measure(home: Home) -> Usage:
     """Add up what a registry takes. See `Storage.usage`."""
     registry = home.id()
-    listed = _packs_by_model(home.store) if registry else {}
-    lines = ((Line.open(home, name, registry), sizes) for name, sizes in listed.items() if registry)
-    models = tuple(found for line, sizes in lines if (found := _measure(line, sizes)))
+    listed = lying(home.store) if registry else {}
+    lines = ((Line.open(home, name, registry), packs) for name, packs in listed.items() if registry)
+    models = tuple(found for line, packs in lines if (found := _measure(line, packs)))
     return Usage(models, sum(model.logical for model in models), sum(model.stored for model in models))
 
 
-def _packs_by_model(store: Store) -> dict[str, dict[str, int]]:
-    """The size of each object among the packs of each model, by key. One listing: closed models are in no other."""
-    found = {}
-    for part, items in groupby(store.list("models/"), key=lambda item: item.key.split("/")[1]):
-        with suppress(InvalidNameError):  # not ours; verify reports it
-            name = decode_name(part)
-            prefix = data_prefix(name)
-            found[name] = {item.key: item.size for item in items if item.key.startswith(prefix)}
-    return dict(sorted(found.items()))
-
-
-def _measure(line: Line, listed: Mapping[str, int]) -> ModelUsage | None:
+def _measure(line: Line, lying_there: Mapping[str, StoredObject]) -> ModelUsage | None:
     """The usage of one model; None if there is neither a journal nor a pack."""
     with suppress(UnknownModelError):  # it has uploads only
         line.read()
     purged = line.releases.state.purged
     lines = list(line.versions.state.lines.items())
-    needs = {number: [pack_key(line.name, p) for p in known.packs] for number, known in lines if number not in purged}
-    users = Counter(key for keys in needs.values() for key in keys)
-    if not listed.keys() >= users.keys():  # saved since the listing, unless it is missing
-        listed = {item.key: item.size for item in line.home.store.list(data_prefix(line.name))}
-    if not listed and not line.versions.head:
+    needs = {number: known.packs for number, known in lines if number not in purged}
+    users = Counter(pack for packs in needs.values() for pack in packs)
+    if not lying_there.keys() >= users.keys():  # saved since the listing, unless it is missing
+        lying_there = lying(line.home.store, line.name)[line.name]
+    if not lying_there and not line.versions.head:
         return None
+    listed = {pack: item.size for pack, item in lying_there.items()}
     seen: set[str] = set()
     rows = []
     for number, known in lines:
-        keys = needs.get(number, [])
-        sizes = {key: listed.get(key, 0) for key in keys}  # what is missing is for verify to report
-        stored = sum(size for key, size in sizes.items() if key not in seen)
-        exclusive = sum(size for key, size in sizes.items() if users[key] == 1)
+        packs = needs.get(number, ())
+        sizes = {pack: listed.get(pack, 0) for pack in packs}  # what is missing is for verify to report
+        stored = sum(size for pack, size in sizes.items() if pack not in seen)
+        exclusive = sum(size for pack, size in sizes.items() if users[pack] == 1)
         logical = known.made.size if number in needs else 0
         rows.append(VersionUsage(number, logical, stored, sum(sizes.values()), exclusive))
-        seen.update(keys)
-    leftover = sum(size for key, size in listed.items() if key not in users)
+        seen.update(packs)
+    leftover = sum(size for pack, size in listed.items() if pack not in users)
     return ModelUsage(line.name, tuple(rows), sum(row.logical for row in rows), sum(listed.values()), leftover)
