@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from modelkeep.testing.simulate import run
@@ -23,11 +26,22 @@ def test_schedules_do_what_they_are_for() -> None:
     assert sum(outcome.faults for outcome in outcomes) > 100
     assert sum(outcome.saves for outcome in outcomes) > 200
     assert sum(outcome.entries for outcome in outcomes) > 400
-    assert sum(outcome.shared for outcome in outcomes) > 40
+    assert sum(outcome.shared for outcome in outcomes) > 100
+    assert sum(outcome.moved for outcome in outcomes) > 40
+    assert sum(outcome.turned for outcome in outcomes) > 5
+    assert sum(outcome.purged for outcome in outcomes) > 20
+    assert sum(outcome.swept for outcome in outcomes) > 80
 
 
-def test_a_seed_replays_its_schedule() -> None:
-    assert run(17) == run(17)
+@pytest.mark.parametrize("seed", [16, 17, 18])
+def test_a_seed_replays_its_schedule(seed: int) -> None:
+    assert run(seed) == run(seed)
+
+
+def test_a_seed_replays_its_schedule_in_another_process() -> None:
+    code = "from modelkeep.testing.simulate import run; print(run(17))"
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert answer.stdout.strip() == str(run(17))
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)

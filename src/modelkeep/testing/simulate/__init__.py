@@ -13,15 +13,16 @@ Needs the extra ``simulate`` (greenlet).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from unittest import mock
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 import greenlet
 
-from modelkeep.testing.simulate.actors import Play, check_end
+from modelkeep.testing.simulate.actors import Play
+from modelkeep.testing.simulate.ending import check_end
 from modelkeep.testing.simulate.oracle import Oracle
+from modelkeep.testing.simulate.small import parsed_once, small
 from modelkeep.testing.simulate.world import Violation, World
 
 
@@ -37,6 +38,10 @@ class Outcome:
         entries: journal entries written.
         saves: saves that were acknowledged.
         shared: versions that need packs of other saves.
+        moved: versions that were stored anew elsewhere.
+        turned: those of them that were stored by what they differ by from others.
+        purged: versions that were purged.
+        swept: condemned packs that were deleted.
     """
 
     seed: int
@@ -46,23 +51,10 @@ class Outcome:
     entries: int
     saves: int
     shared: int
-
-
-@contextmanager
-def _small() -> Iterator[None]:
-    """Tiles of three entries, windows of a few, and tensors of 64 bytes that are worth sharing."""
-    with (
-        mock.patch("modelkeep.pieces.SMALL", 64),
-        mock.patch("modelkeep.splitters.SMALL", 64),
-        mock.patch("modelkeep._publish._LOOK_FROM", 0),
-        mock.patch("modelkeep.journal.FAN_OUT", 3),
-        mock.patch("modelkeep.reading.FAN_OUT", 3),
-        mock.patch("modelkeep.tiles.FAN_OUT", 3),
-        mock.patch("modelkeep.tiles.SPAN", {0: 3, 1: 3, 2: 9}),
-        mock.patch("modelkeep.reading._FIRST_WINDOW", 2),
-        mock.patch("modelkeep.reading._WINDOW", 3),
-    ):
-        yield
+    moved: int
+    turned: int
+    purged: int
+    swept: int
 
 
 def run(
@@ -76,13 +68,14 @@ def run(
         overwrites: use a store without create-if-absent.
     """
     oracle = Oracle()
-    world = World(seed, oracle.watch, oracle.attempt, overwrites=overwrites)
+    world = World(seed, oracle.watch, oracle.watch_delete, oracle.attempt, overwrites=overwrites)
     oracle.world = world
     names = ["a", "b"][: 1 if world.directed else world.random.choice([1, 1, 2])]
-    with _small(), plant(), warnings.catch_warnings():
+    with parsed_once(), small(many_packs=world.stores and seed % 2 == 1), plant(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plays = [Play(world, oracle, index, names) for index in range(world.random.randint(2, 5))]
         world.run()
+        steps = world.step
         if not world.violations:
             try:
                 check_end(world, oracle, plays)
@@ -93,4 +86,5 @@ def run(
                 play.actor.greenlet.throw(greenlet.GreenletExit)
     violation = str(world.violations[0]) if world.violations else None
     saves = sum(len(play.acknowledged) for play in plays)
-    return Outcome(seed, violation, world.step, world.faults, oracle.entries, saves, oracle.shared)
+    told = (oracle.entries, saves, oracle.shared, oracle.moved, oracle.turned, oracle.purges, oracle.swept)
+    return Outcome(seed, violation, steps, world.faults, *told)

@@ -64,9 +64,9 @@ class World:
     """One schedule: everything in it follows from the seed.
 
     Args:
-        seed: every fourth has no faults, every third is directed at releases, every
-            third at outages.
+        seed: every fourth has no faults; a third is directed at releases, a third at outages, a third at storage.
         watch: told of every object that is created, with the intent of its actor.
+        watch_delete: told of every object that is about to go, at the moment that it goes.
         attempt: told of every create that is asked for, before anything happens.
         overwrites: a store without create-if-absent, for a planted fault.
     """
@@ -75,6 +75,7 @@ class World:
         self,
         seed: int,
         watch: Callable[[str, bytes, Intent], None],
+        watch_delete: Callable[[str, Intent], None],
         attempt: Callable[[str, Intent], None],
         *,
         overwrites: bool = False,
@@ -88,8 +89,11 @@ class World:
         self.faulty = seed % 4 != 0
         self.directed = seed % 3 == 0
         self.flaky = seed % 3 == 1
+        self.stores = seed % 3 == 2  # noqa: PLR2004  the third third
+        self.is_quiet = False  # nobody else is there, and nothing goes wrong
         self.attempt = attempt
         self._watch = watch
+        self._watch_delete = watch_delete
         self._overwrites = overwrites
         self._late: list[Effect] = []
         self._ready: list[Actor] = []
@@ -145,6 +149,8 @@ class World:
         if actor.dead:
             raise greenlet.GreenletExit
         self.step += 1
+        if self.is_quiet:
+            return
         if self.step > _MAX_STEPS:
             self.violate("an actor never ends")
         self._scheduler.switch()
@@ -158,7 +164,7 @@ class World:
     # -- faults ----------------------------------------------------------------------------------------------
 
     def _fault(self, *kinds: str) -> str:
-        if not self.faulty or self.random.random() >= _FAULTS:
+        if self.is_quiet or not self.faulty or self.random.random() >= _FAULTS:
             return ""
         self.faults += 1
         return self.random.choice(kinds)
@@ -213,8 +219,21 @@ class World:
             self.objects.put_pack(key, [value])
         else:
             self.objects.create(key, value)
+        self._judge(self._watch, key, value, intent)
+
+    def delete(self, keys: list[str], intent: Intent) -> None:
+        """What the store does for a delete; watched as `create` is, however late the request arrives."""
+        for key in filter(self.has, keys):
+            self._judge(self._watch_delete, key, intent)
+        self.objects.delete(keys)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object under *key*."""
+        return bool(self.objects.get_many([key]))
+
+    def _judge(self, judge: Callable[..., None], *about: Any) -> None:
         try:
-            self._watch(key, value, intent)
+            judge(*about)
         except Violation as violation:
             self.violations.append(violation)
 
@@ -245,6 +264,8 @@ class SimulatedStore:
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See `Store.get_many`: the requests are carried out in any order, with others' in between."""
         asked = list(keys)
+        if self.world.is_quiet:
+            return self.world.objects.get_many(asked)
         self.world.random.shuffle(asked)
         found: dict[str, bytes] = {}
         while asked:
@@ -265,5 +286,5 @@ class SimulatedStore:
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`."""
-        asked = list(keys)
-        self.world.write(self.actor, lambda: self.world.objects.delete(asked))
+        asked, intent = list(keys), self.actor.intent
+        self.world.write(self.actor, lambda: self.world.delete(asked, intent))

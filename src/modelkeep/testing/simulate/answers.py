@@ -1,0 +1,124 @@
+"""What actors were told, and whether it was so at some moment of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from modelkeep.errors import (
+    ClosedError,
+    ConflictError,
+    DeletedError,
+    InUseError,
+    ModelkeepError,
+    StaleError,
+    TakenError,
+    UnknownAliasError,
+    UnknownModelError,
+    UnknownVersionError,
+)
+from modelkeep.testing.simulate.truth import ModelTruth, require
+from modelkeep.testing.simulate.world import Intent
+
+
+@attrs.frozen
+class Answers:
+    """Judges answers.
+
+    Args:
+        model: what is true of a model.
+    """
+
+    model: Callable[[str], ModelTruth]
+
+    def refused(self, name: str, error: ModelkeepError, intent: Intent) -> None:
+        """An actor was refused something; the reason must have been true during the call."""
+        match error:
+            case StaleError():
+                self.saw_holder(name, error.alias, error.found, intent.begun)
+            case UnknownAliasError():
+                self.saw_holder(name, error.alias, None, intent.begun)
+            case ClosedError():
+                self.saw_closed(name, intent.begun)
+            case DeletedError():
+                self.saw_deleted(name, error.number, intent.begun)
+            case InUseError():
+                self.saw_in_use(name, intent.facts["number"], error.aliases, intent.begun)
+            case ConflictError() if "is held" in str(error):
+                self.saw_held(name, error.number, intent.begun)
+            case TakenError() if "number" in error.facts:
+                self.saw_taken(name, error.label)
+            case UnknownModelError() | UnknownVersionError() if "alias" not in error.facts:
+                self._saw_none(name, error.facts.get("number"), intent.begun)
+            case _:
+                return
+
+    def _saw_none(self, name: str, number: int | None, begun: int) -> None:
+        if number is None:
+            self.saw_nothing(name, begun)
+        else:
+            self.saw_missing(name, number, begun)
+
+    def saw_holder(self, name: str, alias: str, number: int | None, begun: int) -> None:
+        """An actor was told who holds an alias; it must have been so during the call."""
+        possible = self.model(name).holders_since(alias, begun)
+        require(number in possible, f"read {name}@{alias} as {number}; during the call it was {possible}")
+
+    def saw_latest(self, name: str, number: int, begun: int) -> None:
+        """An actor was told which version is the latest."""
+        truth = self.model(name)
+        require(truth.ever_alive_since(number, begun), f"{name} read as version {number}, which was deleted all along")
+        for later, made in truth.made.items():
+            if later > number and made < begun:
+                require(truth.ever_deleted_since(later, begun), f"{name} read as {number} although {later} was there")
+
+    def saw_versions(self, name: str, numbers: set[int], begun: int) -> None:
+        """An actor was given a list of the versions that are not deleted."""
+        truth = self.model(name)
+        for number, made in truth.made.items():
+            if made < begun and number not in numbers:
+                require(truth.ever_deleted_since(number, begun), f"{name}:{number} is missing from a listing")
+        for number in numbers:
+            require(truth.ever_alive_since(number, begun), f"{name}:{number} is listed though deleted all along")
+
+    def saw_closed(self, name: str, begun: int) -> None:
+        """An actor was told that a model is closed."""
+        moves = self.model(name).openings
+        before = [is_open for when, is_open in moves if when <= begun][-1:] or [False]
+        during = [is_open for when, is_open in moves if when > begun]
+        require(not all([*before, *during]), f"{name} was said to be closed, and it was open all along")
+
+    def saw_deleted(self, name: str, number: int, begun: int) -> None:
+        """An actor was told that a version is deleted, or purged, which is deleted for ever."""
+        require(self.model(name).ever_deleted_since(number, begun), f"{name}:{number} was said to be deleted")
+
+    def saw_held(self, name: str, number: int, begun: int) -> None:
+        """An actor was told that a version is held and cannot be purged."""
+        require(self.model(name).ever_held_since(number, begun), f"{name}:{number} was said to be held")
+
+    def saw_in_use(self, name: str, number: int, aliases: list[str], begun: int) -> None:
+        """An actor was told that a version stands under aliases."""
+        truth = self.model(name)
+        for alias in aliases:
+            possible = truth.holders_since(alias, begun)
+            require(number in possible, f"{name}:{number} was said to stand under {alias}")
+
+    def saw_taken(self, name: str, label: str) -> None:
+        """An actor was told that a label is in use."""
+        require(label in self.model(name).labels, f"label {label} of {name} was said to be taken")
+
+    def saw_nothing(self, name: str, begun: int) -> None:
+        """An actor was told that a model or version does not exist."""
+        truth = self.model(name)
+        there = [
+            number
+            for number, made in truth.made.items()
+            if made < begun and not truth.ever_deleted_since(number, begun)
+        ]
+        require(not there, f"{name} was said to be empty, and it has {there}")
+
+    def saw_missing(self, name: str, number: int, begun: int) -> None:
+        """An actor was told that there is no version of this number."""
+        made = self.model(name).made.get(number)
+        require(made is None or made >= begun, f"{name}:{number} was said not to exist")

@@ -1,0 +1,104 @@
+"""The end of a schedule: what was acknowledged is there, what is dead is gone after one quiet collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from modelkeep._collect import Collection
+from modelkeep.errors import DeletedError, ModelkeepError
+from modelkeep.layout import data_prefix
+from modelkeep.registry import Registry
+from modelkeep.testing.simulate.deeds import NOW, Deeds, bytes_of, payload_of
+from modelkeep.testing.simulate.oracle import Oracle
+from modelkeep.testing.simulate.truth import ModelTruth, require
+from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Violation, World
+
+
+def check_end(world: World, oracle: Oracle, plays: Iterable[Deeds]) -> None:
+    """Collect once, without faults; then every version that was not purged loads bit for bit, and all verifies."""
+    _check_saves(oracle, plays)
+    world.is_quiet = True
+    last = Actor(-1, intent=Intent("the last collector", "", world.step))
+    registry = Registry(SimulatedStore(world, last), system=world.system(last))
+    try:
+        for name in sorted({item.key.split("/")[1] for item in world.objects.list("models/")}):
+            _collect(registry, world, name, oracle.model(name))  # that of uploads alone, too
+        for name, truth in oracle.models.items():
+            if truth.payloads:
+                _check_model(registry, name, truth)
+                _check_erased(world, name, truth)
+        if oracle.registry:
+            _verify(registry)
+    except ModelkeepError as error:
+        raise Violation(f"at the end: {type(error).__name__}: {error}") from None
+
+
+def _check_saves(oracle: Oracle, plays: Iterable[Deeds]) -> None:
+    for play in plays:
+        for name, payload in play.acknowledged:
+            require(payload in oracle.model(name).payloads.values(), f"acknowledged, and not there: {payload}")
+        for refused in play.refused:
+            there = any(refused in truth.payloads.values() for truth in oracle.models.values())
+            require(not there, f"refused, and there all the same: {refused}")
+
+
+def _collect(registry: Registry, world: World, name: str, truth: ModelTruth) -> None:
+    before = {item.key: item.size for item in world.objects.list(data_prefix(name))}
+    rewrites = any(truth.packs[number][-1] not in truth.condemned for number in truth.erased)  # they were cut off
+    planned = registry.storage.collect(name, dry_run=True, grace=NOW)
+    done = registry.storage.collect(name, grace=NOW)
+    there = {item.key for item in world.objects.list(data_prefix(name))}
+    went = {key: size for key, size in before.items() if key not in there}
+    would, did = _packs_of(planned), _packs_of(done)
+    foretold = would.items() <= went.items() if rewrites else would == went
+    require(foretold, f"collect said that it would remove {would}, and {went} went")
+    require(did == went, f"collect said that it removed {did}, and {went} went")
+    needed = {f"{data_prefix(name)}{pack}.pack" for number in truth.kept() for pack in truth.packs[number]}
+    require(there == needed, f"after a collection {sorted(there - needed)} lie there, which nobody needs")
+
+
+def _packs_of(told: Collection) -> dict[str, int]:
+    return {one.key: one.bytes for one in told.removals if one.kind in ("pack", "upload")}
+
+
+def _check_erased(world: World, name: str, truth: ModelTruth) -> None:
+    """What a version alone had lies nowhere once it was erased; each has its payload alone."""
+    packs = {item.key: world.objects.get(item.key) for item in world.objects.list(data_prefix(name))}
+    for number in truth.erased:
+        own = bytes_of(truth.payloads[number])
+        left = [key for key, raw in packs.items() if own in raw]
+        require(not left, f"{name}:{number} was erased, and {left} still hold it")
+
+
+def _check_model(registry: Registry, name: str, truth: ModelTruth) -> None:
+    model = registry.model(name)
+    listed = {version.number: version for version in model.versions(deleted=True)}
+    require(set(listed) == set(truth.payloads), f"{name} lists {sorted(listed)}, not {sorted(truth.payloads)}")
+    for number, payload in truth.payloads.items():
+        version = listed[number]
+        require(version.label == truth.own_label.get(number), f"{name}:{number} has another label")
+        if number in truth.purged:
+            _check_gone(registry, name, number)
+            continue
+        try:
+            require(payload_of(version.load()) == payload, f"{name}:{number} loads something else")
+        except ModelkeepError as error:
+            raise Violation(f"{name}:{number} does not load: {error}") from None
+    holders = {alias: version.number for alias, version in model.aliases.items()}
+    expected = {alias: stack[-1] for alias, stack in truth.stacks.items() if stack}
+    require(holders == expected, f"aliases of {name} read as {holders}, not {expected}")
+
+
+def _check_gone(registry: Registry, name: str, number: int) -> None:
+    try:
+        registry.load(f"{name}:{number}")
+    except DeletedError:
+        return
+    raise Violation(f"{name}:{number} was purged, and loads")
+
+
+def _verify(registry: Registry) -> None:
+    report = registry.storage.verify()
+    require(report.ok, f"verify: {[str(finding) for finding in report.findings]}")
+    left = [finding.key for finding in report.findings if finding.kind == "leftover" and "/data/" in finding.key]
+    require(not left, f"after a collection verify finds {left} left over")
