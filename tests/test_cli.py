@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import modelkeep as mk
-from modelkeep.cli import DAMAGED, cli, printable
+from modelkeep.cli import DAMAGED, cli
+from modelkeep.pages import printable
 
 
 @pytest.fixture(autouse=True)

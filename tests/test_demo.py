@@ -13,7 +13,7 @@ import pytest
 
 import modelkeep as mk
 from modelkeep import demo
-from modelkeep.cli import Page
+from modelkeep.pages import Page
 from servers.sites import Site
 
 FOLDER = "modelkeep-demo"

@@ -7,106 +7,19 @@ called wrongly, 6 when ``verify`` found something wrong, and 7 when ``doctor`` f
 from __future__ import annotations
 
 import io
-import json
 import sys
-from collections.abc import Iterable, Sequence
 
 import attrs
 
 import modelkeep as mk
+from modelkeep.pages import Page, count, json_option, print_json, printable, registry_option
+from modelkeep.upkeep import UPKEEP
 
-try:
-    import click
-    from rich import box
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-except ModuleNotFoundError as error:
-    if error.name not in ("click", "rich"):
-        raise
-    # the console script imports this module, so only an exit can say this without a traceback
-    raise SystemExit(f'the command modelkeep needs {error.name}: pip install "modelkeep[cli]"') from None
+import click  # isort: skip  after what says how to get it
 
 DAMAGED = 6  # the exit status of a verify that found something wrong
 UNFIT = 7  # the exit status of a doctor that found a fault
 DEMO_FOLDER = "modelkeep-demo"
-ROOMY = 120  # columns; a narrower terminal needs its room for what happened and why
-UNBOUNDED = 10_000  # columns; what goes to a file or a pipe is not wrapped, so that grep finds a line whole
-
-Cell = str | int | float | None
-
-
-def printable(text: str) -> str:
-    r"""Put *text* on one line and spell out what a terminal would obey: others may have written it.
-
-    Example:
-        >>> print(printable("wider\ntrees\x1b[2J"))
-        wider trees\x1b[2J
-    """
-    line = " ".join(text.splitlines())
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
-
-
-class Page:
-    """What a command shows: paragraphs, commands to copy, and tables, on a terminal or in a file."""
-
-    def __init__(self) -> None:
-        width = None if sys.stdout.isatty() else UNBOUNDED
-        self._console = Console(width=width, markup=False, highlight=False, emoji=False)
-
-    def say(self, text: str, *, indent: int = 0) -> None:
-        """Show a paragraph, so many columns further in."""
-        self._console.print(Padding(Text(printable(text)), (0, 0, 0, indent), expand=False))
-
-    def heading(self, text: str) -> None:
-        """Show what comes next."""
-        self._console.print()
-        self._console.print(Text(printable(text), style="bold"))
-
-    def command(self, text: str) -> None:
-        """Show a command as it can be copied, on one line however long it is."""
-        self._console.print(Text(f"  {printable(text)}", style="cyan"), soft_wrap=True)
-
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-        """Show rows below the names of their columns; numbers stand to the right, None is empty."""
-        table = _table()
-        for index, column in enumerate(columns):
-            numbers = all(isinstance(row[index], int | float | None) for row in rows)
-            table.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(_spelled(cell)) for cell in row))
-        self._console.print(table)
-
-    def history(self, events: Iterable[mk.Event]) -> None:
-        """Show what happened to a model, a row for each event; a narrow terminal cuts who did it."""
-        narrow = self._console.width < ROOMY
-        table = _table()
-        table.add_column("time (UTC)", no_wrap=True)
-        table.add_column("who", no_wrap=True, overflow="ellipsis", max_width=16 if narrow else None)
-        table.add_column("what", overflow="fold")
-        table.add_column("version", no_wrap=True, justify="right")
-        table.add_column("why", overflow="fold")
-        for event in events:
-            cells = (
-                f"{event.time:%Y-%m-%d %H:%M:%S}",
-                event.actor,
-                f"{event.action} {event.subject}".rstrip(),
-                event.version,
-                event.text,
-            )
-            table.add_row(*(Text(_spelled(cell)) for cell in cells))
-        self._console.print(table)
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-
-
-def _spelled(cell: Cell) -> str:
-    if isinstance(cell, float):
-        return f"{cell:.4f}"
-    return "" if cell is None else printable(str(cell))
 
 
 class _Commands(click.Group):
@@ -117,14 +30,6 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except mk.ModelkeepError as error:
             raise click.ClickException("\n".join(map(printable, str(error).splitlines()))) from error
-
-
-_registry = click.option(
-    "--registry",
-    metavar="URL",
-    help="A folder, s3://..., gs://... or another URL.  [default: $MODELKEEP_REGISTRY, else ./.modelkeep]",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
 @click.group(cls=_Commands, invoke_without_command=True)
@@ -151,8 +56,8 @@ def demo(registry: str) -> None:
 
 
 @cli.command(short_help="Read every byte; say what is not as it was written.")
-@_registry
-@_json
+@registry_option
+@json_option
 @click.pass_context
 def verify(ctx: click.Context, registry: str | None, as_json: bool) -> None:
     """Read every byte and report what is not as it was written.
@@ -162,7 +67,7 @@ def verify(ctx: click.Context, registry: str | None, as_json: bool) -> None:
     opened = mk.Registry(registry)
     report = opened.storage.verify()
     if as_json:
-        _print_json({"url": opened.url, "ok": report.ok, **attrs.asdict(report)})
+        print_json({"url": opened.url, "ok": report.ok, **attrs.asdict(report)})
     else:
         _show_report(report, Page())
     ctx.exit(0 if report.ok else DAMAGED)
@@ -173,34 +78,30 @@ def _show_report(report: mk.Report, page: Page) -> None:
         found = sorted(report.findings, key=lambda finding: finding.key)
         page.table(("object", "kind", "finding"), [(one.key, one.kind, one.problem) for one in found])
     read = (
-        f"{_count(report.models, 'model')}, {_count(report.versions, 'version')} "
-        f"and {_count(report.bytes, 'byte')} of packs read"
+        f"{count(report.models, 'model')}, {count(report.versions, 'version')} "
+        f"and {count(report.bytes, 'byte')} of packs read"
     )
-    objects = _count(len({finding.key for finding in report.findings}), "object")
+    objects = count(len({finding.key for finding in report.findings}), "object")
     if not report.findings:
         page.say(f"ok: {read}, all as written")
     elif report.ok:
         page.say(f"ok: {read}, all as written; the leftovers above ({objects}) do no harm")
     else:
         page.say(
-            f"not ok: {_count(len(report.findings), 'finding')} in {objects}; {read}. "
+            f"not ok: {count(len(report.findings), 'finding')} in {objects}; {read}. "
             "Put objects that are damaged or missing back from a copy, and verify again"
         )
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 @cli.command(short_help="Show all that happened to the model NAME.")
 @click.argument("name")
-@_registry
-@_json
+@registry_option
+@json_option
 def log(name: str, registry: str | None, as_json: bool) -> None:
     """Show all that happened to the model NAME, oldest first: when, who, what, and why."""
     events = mk.Registry(registry).model(name).history()
     if as_json:
-        _print_json([{**row, "time": row["time"].isoformat()} for row in events.to_dicts()])
+        print_json([{**row, "time": row["time"].isoformat()} for row in events.to_dicts()])
     else:
         Page().history(events)
 
@@ -208,8 +109,8 @@ def log(name: str, registry: str | None, as_json: bool) -> None:
 @cli.command(short_help="Copy the model NAME, or what is new of it, to another registry.")
 @click.argument("name")
 @click.option("--to", "target", metavar="URL", required=True, help="The registry to copy to; made if there is none.")
-@_registry
-@_json
+@registry_option
+@json_option
 def push(name: str, target: str, registry: str | None, as_json: bool) -> None:
     """Copy the model NAME, with its numbers and history, to another registry; or what is new of it.
 
@@ -221,8 +122,8 @@ def push(name: str, target: str, registry: str | None, as_json: bool) -> None:
 @cli.command(short_help="Copy the model NAME, or what is new of it, from another registry.")
 @click.argument("name")
 @click.option("--from", "source", metavar="URL", required=True, help="The registry to copy from; it is only read.")
-@_registry
-@_json
+@registry_option
+@json_option
 def pull(name: str, source: str, registry: str | None, as_json: bool) -> None:
     """Copy the model NAME, with its numbers and history, from another registry; or what is new of it.
 
@@ -233,7 +134,7 @@ def pull(name: str, source: str, registry: str | None, as_json: bool) -> None:
 
 def _show_transfer(done: mk.Transfer, *, as_json: bool) -> None:
     if as_json:
-        _print_json(attrs.asdict(done))
+        print_json(attrs.asdict(done))
     else:
         Page().say(str(done))
 
@@ -241,7 +142,7 @@ def _show_transfer(done: mk.Transfer, *, as_json: bool) -> None:
 @cli.command(short_help="Try what can be done at URL; say what to do.")
 @click.argument("url", required=False)
 @click.option("--race", is_flag=True, help="Let 16 processes race for 50 keys, too.")
-@_json
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, url: str | None, race: bool, as_json: bool) -> None:
     """Try what can be done at URL, and say what to do about what cannot.
@@ -255,7 +156,7 @@ def doctor(ctx: click.Context, url: str | None, race: bool, as_json: bool) -> No
     except ImportError as error:  # the client library of the store is not there, or too old
         raise click.ClickException(printable(str(error))) from error
     if as_json:
-        _print_json({"ok": diagnosis.ok, **attrs.asdict(diagnosis)})
+        print_json({"ok": diagnosis.ok, **attrs.asdict(diagnosis)})
     else:
         _show_diagnosis(diagnosis, Page())
     ctx.exit(0 if diagnosis.ok else UNFIT)
@@ -268,7 +169,7 @@ def _show_diagnosis(diagnosis: mk.Diagnosis, page: Page) -> None:
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     page.table(columns, rows)
     faults = sum(one.ok is False for one in diagnosis.checks)
-    page.say(f"not ok: {_count(faults, 'fault')}" if faults else "ok: no fault")
+    page.say(f"not ok: {count(faults, 'fault')}" if faults else "ok: no fault")
 
 
 @cli.group(short_help="What this machine keeps of remote registries.")
@@ -280,7 +181,7 @@ def cache() -> None:
 
 
 @cache.command("list", short_help="Show what is kept of each registry.")
-@_json
+@json_option
 def list_cache(as_json: bool) -> None:
     """Show of which registries there are copies, how many objects, how many bytes, and when they were last used."""
     from modelkeep.cache import Cache
@@ -289,7 +190,7 @@ def list_cache(as_json: bool) -> None:
     found = Cache(default_root())
     kept = found.kept()
     if as_json:
-        _print_json({"folder": str(found.root), "registries": [attrs.asdict(one) for one in kept]})
+        print_json({"folder": str(found.root), "registries": [attrs.asdict(one) for one in kept]})
     elif kept:
         rows = [(one.url or "unknown", one.id, one.objects, one.bytes, one.used[:16].replace("T", " ")) for one in kept]
         Page().table(("registry", "id", "objects", "bytes", "last used (UTC)"), rows)
@@ -305,11 +206,11 @@ def clear_cache(url: str | None) -> None:
     from modelkeep.cachechoice import default_root
 
     found = Cache(default_root())
-    Page().say(f"{_count(found.clear(url), 'byte')} freed in {found.root}")
+    Page().say(f"{count(found.clear(url), 'byte')} freed in {found.root}")
 
 
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2))
+for command in UPKEEP:
+    cli.add_command(command)
 
 
 def main() -> None:
