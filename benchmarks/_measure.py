@@ -93,6 +93,47 @@ def sizes(title: str, against: str, rows: Sequence[Size]) -> None:
     _print(title, [["", "size", f"x {against}", "limit", ""], *(row.cells() for row in rows)])
 
 
+@attrs.frozen
+class Rate:
+    """How many bytes of one thing in a second.
+
+    Args:
+        what: its name.
+        size: bytes.
+        seconds: that they took, one number for each repetition.
+        base: rates of the thing in the same run that it is compared with, in bytes and seconds.
+        limit: what the median should reach.
+    """
+
+    what: str
+    size: float
+    seconds: Sequence[float]
+    base: Sequence[float] | None = None
+    limit: float | None = None
+
+    def cells(self) -> list[str]:
+        rate = self.size / statistics.median(self.seconds)
+        return [
+            self.what,
+            str(len(self.seconds)),
+            megabytes(rate),
+            megabytes(self.size / max(self.seconds)),
+            f"{rate / statistics.median(self.base):.2f}" if self.base else "",
+            megabytes(self.limit) if self.limit else "",
+            "" if self.limit is None else "met" if rate >= self.limit else f"short, {rate / self.limit:.2f} x",
+        ]
+
+
+def rates(title: str, against: str, rows: Sequence[Rate]) -> None:
+    """Print *rows*; *against* names what the ratio divides by."""
+    _print(title, [["", "runs", "median", "worst", f"x {against}", "limit", ""], *(row.cells() for row in rows)])
+
+
+def megabytes(rate: float) -> str:
+    """A rate, in powers of ten, as disks are sold."""
+    return f"{rate / 1e6:.0f} MB/s"
+
+
 def _print(title: str, lines: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     print(f"\n{title}")
