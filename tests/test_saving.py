@@ -394,7 +394,8 @@ def test_type_checkers_know_what_a_save_gives() -> None:
 
 def test_ctrl_c_while_waiting_leaves_the_save_going(tmp_path: Path) -> None:
     code = """
-import sys, threading, numpy as np, modelkeep as mk
+import signal, sys, threading, numpy as np, modelkeep as mk
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts in the background ignores it
 registry = mk.Registry(sys.argv[1])
 gate = threading.Event()
 pending = registry.save({"w": np.ones(2)}, "churn", wait=False, progress=lambda done, total: gate.wait())
