@@ -23,7 +23,6 @@ from modelkeep.errors import (
     AccessError,
     ClockError,
     ConflictError,
-    FormatError,
     IntegrityError,
     InvalidValueError,
     StoreError,
@@ -158,9 +157,7 @@ def collect(home: Home, name: str | None, *, dry_run: bool, grace: timedelta, pr
     """Remove what nobody needs. See `Storage.collect`."""
     if not isinstance(grace, timedelta) or grace < timedelta(0):
         raise InvalidValueError(f"grace is {grace!r}; give a timedelta of 0 or more", key="grace")
-    registry = home.id()
-    if registry is None:
-        raise FormatError(f"{home.store.url} holds no registry yet; save a model first")
+    registry = home.existing()
     if not dry_run:
         home.prepare()
     moment, found, told = _Moment(home), _Found(), _Told(progress)
@@ -250,15 +247,11 @@ class _Collector:
     def _finish_erasures(self) -> None:
         """What another process began to erase; what that will free is not known before."""
         erased = unerased(self.line.versions.state, self.line.releases.state)
-        for number in erased:
-            if self.dry_run:
-                why = (
-                    f"the erasure of {self.line.name}:{number} was cut off; a collection that is no dry run finishes it"
-                )
-                self.found.left.append(Removal(model_prefix(self.line.name), "erasure", why, 0))
-            else:
-                _erase.clear_texts(self.line, number)
+        for number in erased if self.dry_run else ():
+            why = f"the erasure of {self.line.name}:{number} was cut off; a collection that is no dry run finishes it"
+            self.found.left.append(Removal(model_prefix(self.line.name), "erasure", why, 0))
         if erased and not self.dry_run:
+            _erase.clear_texts(self.line, erased)
             with suppress(ConflictError):  # others move versions all the while; the next collection
                 _erase.clear(self.line)
 

@@ -9,15 +9,14 @@ from typing import Any
 
 import attrs
 
-from modelkeep._dead import NothingLeftError, condemn, lying, sweep
+from modelkeep._dead import NothingLeftError, condemn, lying, sizes, sweep
 from modelkeep._fates import Plan, candidates, plan, plan_to_empty
 from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep._rewrite import Rewriting, form_of
-from modelkeep._survey import FAR_READS, Survey, survey
+from modelkeep._survey import Survey, survey
 from modelkeep.codecs import Form, plain_form, sample_span
 from modelkeep.errors import (
-    FormatError,
     IntegrityError,
     InvalidValueError,
     MissingObjectError,
@@ -27,10 +26,10 @@ from modelkeep.errors import (
 )
 from modelkeep.folds import releases
 from modelkeep.folds.rules import Op
-from modelkeep.layout import data_prefix, pack_key
+from modelkeep.layout import pack_key
 from modelkeep.manifest import MAX_DEPTH, Piece
 from modelkeep.progress import Progress, nothing, reporter
-from modelkeep.threads import Threads
+from modelkeep.threads import answers
 
 FORMS = ("raw", "packed", *(f"difference {depth}" for depth in range(1, MAX_DEPTH + 1)))
 
@@ -138,8 +137,7 @@ def run_compaction(planned: Plan, *, progress: Callable[[int], None] = nothing) 
     run.run()
     _repin(found.line)
     before = sum(found.sizes.values())
-    prefix = data_prefix(found.line.name)
-    after = sum(item.size for item in found.line.home.store.list(prefix)) if planned.order else before
+    after = sum(sizes(found.line).values()) if planned.order else before
     left = {**found.left, **run.left}
     return ModelCompaction(
         found.line.name, before, after, tuple(sorted(run.moved)), tuple(sorted(left.items())), tuple(_forms(run))
@@ -151,9 +149,7 @@ def compact(home: Home, name: str | None, *, rollbacks: int | None, newest: int,
     for key, value in (("newest", newest), ("rollbacks", 0 if rollbacks is None else rollbacks)):
         if type(value) is not int or value < 0:
             raise InvalidValueError(f"{key} is {value!r}; give a number from 0 on", key=key)
-    registry = home.id()
-    if registry is None:
-        raise FormatError(f"{home.store.url} holds no registry yet; save a model first")
+    registry = home.existing()
     done = []
     for model in [name] if name is not None else lying(home.store):
         line = Line.open(home, model, registry)
@@ -219,15 +215,8 @@ def _sampled(found: Survey, pieces: Iterable[Piece]) -> Iterator[tuple[bytes, Fo
         return plain_form(sample)
 
     listed = list(pieces)
-    if not getattr(store, "remote", False):  # a disk answers faster than a thread starts
-        forms = map(look, listed)
-        yield from ((piece.digest, form) for piece, form in zip(listed, forms, strict=True) if form)
-        return
-    with Threads(FAR_READS) as threads:
-        for piece, later in [(piece, threads.start(partial(look, piece))) for piece in listed]:
-            form = later.result()
-            if form is not None:
-                yield piece.digest, form
+    forms = answers(store, (partial(look, piece) for piece in listed))
+    yield from ((piece.digest, form) for piece, form in zip(listed, forms, strict=True) if form)
 
 
 def _repin(line: Line) -> None:

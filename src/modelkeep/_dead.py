@@ -149,6 +149,11 @@ def lying(store: Store, name: str | None = None) -> dict[str, dict[str, StoredOb
     return dict(sorted(found.items()))
 
 
+def sizes(line: Line) -> dict[str, int]:
+    """The bytes of each pack of a model that lies there, by id. One listing."""
+    return {pack: item.size for pack, item in lying(line.home.store, line.name)[line.name].items()}
+
+
 def _packs(name: str, items: Iterable[StoredObject]) -> dict[str, StoredObject]:
     prefix = data_prefix(name)
     own = ((item.key.removeprefix(prefix).removesuffix(".pack"), item) for item in items if item.key.startswith(prefix))

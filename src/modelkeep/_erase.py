@@ -16,11 +16,9 @@ from modelkeep._compact import empty
 from modelkeep._dead import NothingLeftError, condemn, needed, sweep, unerased
 from modelkeep._expected import texts_of
 from modelkeep._line import Line, text_digest
-from modelkeep._survey import FAR_READS
 from modelkeep.errors import (
     ConflictError,
     IntegrityError,
-    InUseError,
     InvalidValueError,
     MissingObjectError,
 )
@@ -31,12 +29,11 @@ from modelkeep.journal import Journal
 from modelkeep.layout import text_key
 from modelkeep.manifest import Manifest
 from modelkeep.packs import read_manifest
-from modelkeep.threads import Threads
+from modelkeep.threads import answers
 from modelkeep.values import check_text
 from modelkeep.version import Place
 
 _ROUNDS = 5  # others may move versions meanwhile
-_READ_AHEAD = 256  # manifests; each may take a megabyte
 
 
 @attrs.frozen
@@ -67,9 +64,9 @@ def erase(line: Line, number: int, reason: str) -> Erasure:
     if number not in line.releases.state.purged:
         with suppress(NothingLeftError):  # another purged it meanwhile
             _purge(line, number, reason)
-    texts = clear_texts(line, number)
+    texts = clear_texts(line, {number})
     left = clear(line, number)
-    packs = dict.fromkeys(pack for _, packs in _layouts(line, number) for pack in packs)
+    packs = dict.fromkeys(pack for _, packs in _layouts(line, {number}) for pack in packs)
     gone = tuple(pack for pack in packs if pack in line.versions.state.condemned)
     return Erasure(f"{line.name}:{number}", gone, texts, tuple(_remains(line, number, left)))
 
@@ -80,11 +77,7 @@ def _purge(line: Line, number: int, reason: str) -> None:
     def decide(state: Releases) -> Sequence[Op]:
         if number in state.held:
             raise ConflictError(f"{ref} is held and cannot be erased; unhold it first", number=number)
-        if aliases := state.aliases_of(number):
-            raise InUseError(
-                f"{ref} stands under {', '.join(aliases)}; promote another version or unset the alias first",
-                aliases=list(aliases),
-            )
+        line.check_unused(number, state)
         if number in state.purged:
             raise NothingLeftError(f"{ref} was purged already", number=number)
         hidden: list[Op] = [] if number in state.deleted else [Delete(number)]
@@ -114,7 +107,7 @@ def clear(line: Line, *also: int) -> tuple[tuple[int, str], ...]:
     for _ in range(_ROUNDS):
         line.read()
         numbers = {*unerased(line.versions.state, line.releases.state), *also}
-        layouts = [layout for number in numbers for layout in _layouts(line, number)]
+        layouts = list(_layouts(line, numbers))
         mixed = _mixed(line, layouts)
         packs.update(mixed, *(own for _, own in layouts))
         if mixed and (mixed != before or not left):  # else it is what damaged versions need, and stays
@@ -151,11 +144,11 @@ def _unchanged(line: Line, numbers: Collection[int], packs: set[str]) -> Callabl
     return check
 
 
-def _layouts(line: Line, number: int) -> Iterator[tuple[Place, tuple[str, ...]]]:
-    """Where a version lay from first to last, and the packs that it needed: each may have bytes of it."""
+def _layouts(line: Line, numbers: Collection[int]) -> Iterator[tuple[Place, tuple[str, ...]]]:
+    """Where versions lay from first to last, and the packs that they needed: each may have bytes of them."""
     for entry, _, void in line.versions.replay():
         for op in [] if void else entry.ops:
-            if op["op"] in (Create.op, Move.op) and op["number"] == number:
+            if op["op"] in (Create.op, Move.op) and op["number"] in numbers:
                 yield Place.parse(op["at"]), tuple(op["packs"])
 
 
@@ -185,14 +178,7 @@ def _others(line: Line) -> Iterator[Manifest]:
     """The manifests of all versions that were not purged; those that cannot be read are left out."""
     purged = line.releases.state.purged
     places = [known.at for number, known in list(line.versions.state.lines.items()) if number not in purged]
-    if not getattr(line.home.store, "remote", False):  # a disk answers faster than a thread starts
-        yield from (found for at in places if (found := _manifest(line, at)))
-        return
-    with Threads(FAR_READS) as threads:
-        for start in range(0, len(places), _READ_AHEAD):
-            for later in [threads.start(partial(_manifest, line, at)) for at in places[start : start + _READ_AHEAD]]:
-                if manifest := later.result():
-                    yield manifest
+    yield from filter(None, answers(line.home.store, (partial(_manifest, line, at) for at in places)))
 
 
 def _manifest(line: Line, at: Place) -> Manifest | None:
@@ -204,14 +190,14 @@ def _manifest(line: Line, at: Place) -> Manifest | None:
 # -- texts -------------------------------------------------------------------------------------------------------
 
 
-def clear_texts(line: Line, number: int) -> tuple[str, ...]:
-    """Delete what people wrote about a version, but for why it was erased."""
+def clear_texts(line: Line, numbers: Collection[int]) -> tuple[str, ...]:
+    """Delete what people wrote about versions, but for why they were erased."""
     journals: tuple[Journal[Any], ...] = (line.releases, line.notes)
     line.notes.refresh()
     keys = []
     for journal in journals:
         for entry, _, _ in journal.replay():
-            about = [op for op in entry.ops if op.get("number") == number]
+            about = [op for op in entry.ops if op.get("number") in numbers]
             if texts_of(entry) and about and not any(op["op"] == Purge.op for op in about):
                 keys.append(text_key(line.name, entry.tx))
     line.home.store.delete(keys)

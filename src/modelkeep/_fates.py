@@ -92,9 +92,10 @@ class Fates:
     def living(self) -> dict[int, int]:
         """The bytes of each pack that are still needed afterwards."""
         places: dict[tuple[int, int], int] = {}
-        raw = {piece.digest for held in self.survey.held.values() for piece in self.raw_again(held)}
+        leaving = {number: set(self.raw_again(held)) for number, held in self.survey.held.items()}
+        raw = {piece.digest for leaves in leaving.values() for piece in leaves}
         for held in self.survey.held.values():
-            leaves = set(self.raw_again(held))
+            leaves = leaving[held.number]
             for piece in held.pieces():
                 fate = self.of(piece)
                 if piece in leaves or fate not in (Fate.STAY, Fate.REBASE):
@@ -246,5 +247,5 @@ def _depth(survey: Survey, fates: Fates, number: int) -> int | None:
     for piece in held.pieces():
         if fates.of(piece) in (Fate.PACK, Fate.REPACK):
             return None
-        deepest = max(deepest, sum(1 for _ in piece.chain()) - 1)
+        deepest = max(deepest, piece.depth())
     return deepest

@@ -80,6 +80,18 @@ class Home:
                     self._check_empty()
             return self._id
 
+    def existing(self) -> str:
+        """The id of the registry that is here. One GET, once.
+
+        Raises:
+            FormatError: there is none yet, or see `id`.
+            IntegrityError: the marker is damaged.
+        """
+        registry = self.id()
+        if registry is None:
+            raise FormatError(f"{self.store.url} holds no registry yet; save a model first")
+        return registry
+
     def journals(self, registry: str) -> Store:
         """The store as journals are read and written through it; what verifies takes `store` itself."""
         if self.cache is None:

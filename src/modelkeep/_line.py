@@ -17,6 +17,7 @@ from modelkeep.entry import Entry, Head
 from modelkeep.errors import (
     DeletedError,
     IntegrityError,
+    InUseError,
     MissingObjectError,
     ModelkeepError,
     ObjectExistsError,
@@ -142,6 +143,15 @@ class Line:
                 f"registry.model({self.name!r}).version({number}).restore()",
                 name=self.name,
                 number=number,
+            )
+
+    def check_unused(self, number: int, state: used.Releases) -> None:
+        """Raises `InUseError` if the version stands under an alias, so that it must not go."""
+        if aliases := state.aliases_of(number):
+            raise InUseError(
+                f"{self.name}:{number} stands under {', '.join(aliases)}; promote another version or unset the alias "
+                "first",
+                aliases=list(aliases),
             )
 
     def text(self, ref: said.TextRef) -> str | None:

@@ -237,14 +237,11 @@ class _Version:
         fate = self.places.plan.fates.of(piece)
         if fate in (Fate.PACK, Fate.REPACK, Fate.COPY):
             return fate
-        if self.allowed is not None and not self._is_own(piece.pack) and piece.pack not in self.allowed:
+        if self.allowed is not None and not self.places.is_own(piece.pack) and piece.pack not in self.allowed:
             return Fate.COPY
         if piece.base is not None and self._fate(piece.base) is not Fate.STAY:
             return Fate.REBASE
         return fate
-
-    def _is_own(self, pack: int) -> bool:
-        return self.places.is_own(pack)
 
     def _is_usable(self, slot: Slot) -> bool:
         if self.allowed is None:

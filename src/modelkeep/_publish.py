@@ -29,7 +29,7 @@ from modelkeep.packs import read_manifest
 from modelkeep.packwriter import Written, content_of, write_packs
 from modelkeep.progress import nothing
 from modelkeep.sources import Source
-from modelkeep.threads import Threads
+from modelkeep.threads import answers
 from modelkeep.values import Json, mapping_to_json, metrics_to_json
 from modelkeep.version import Record, identity_digest
 
@@ -145,11 +145,9 @@ def _lost(line: Line, planned: AtRest) -> set[str]:
         return False
 
     ends = planned.ends()
-    if not getattr(line.home.store, "remote", False):  # a disk answers faster than a thread starts
-        return {pack for pack, end in ends.items() if not is_whole(pack, end)}
-    with Threads(versions.MAX_SHARED) as threads:
-        answers = [(pack, threads.start(partial(is_whole, pack, end))) for pack, end in ends.items()]
-        return {pack for pack, answer in answers if not answer.result()}
+    looks = (partial(is_whole, pack, end) for pack, end in ends.items())
+    whole = answers(line.home.store, looks, at_once=versions.MAX_SHARED)
+    return {pack for pack, is_there in zip(ends, whole, strict=True) if not is_there}
 
 
 def _shares(draft: Draft) -> bool:

@@ -13,14 +13,13 @@ import attrs
 
 from modelkeep._fates import WORTH, Fate
 from modelkeep._places import Write
-from modelkeep._survey import FAR_READS
 from modelkeep.codecs import RAW, ZSTD, Form, Link, form_against, pack, plain_form, sample_span, unpack
 from modelkeep.digest import Buffer, flat, raw_digest
 from modelkeep.errors import IntegrityError, MissingObjectError
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Piece
 from modelkeep.packfiles import PackFiles
-from modelkeep.threads import Threads, cores
+from modelkeep.threads import FAR_READS, Threads, cores
 
 _UNDER_WAY = 32 * 1024 * 1024  # bytes of pieces; with what they are turned by, and packed, twice to three times that
 _AT_ONCE = 1024 * 1024  # bytes; less is done before a thread has begun
@@ -83,7 +82,7 @@ class Maker:
         """
         listed = list(writes)
         if sum(write.old.length for _, write in listed) <= _AT_ONCE:
-            yield from (self._make(write, *self._load(number, write)) for number, write in listed)
+            yield from (self._whole(number, write) for number, write in listed)
             return
         far = bool(getattr(self.files.store, "remote", False))
         under_way: deque[tuple[int, Future[Made]]] = deque()
@@ -92,14 +91,14 @@ class Maker:
                 while under_way and sum(size for size, _ in under_way) + write.old.length > _UNDER_WAY:
                     yield under_way.popleft()[1].result()
                 if far:
-                    work: Callable[[], Made] = partial(self._both, number, write)
+                    work: Callable[[], Made] = partial(self._whole, number, write)
                 else:  # a store that does not say that it is far may not bear threads
                     work = partial(self._make, write, *self._load(number, write))
                 under_way.append((write.old.length, threads.start(work)))
             while under_way:
                 yield under_way.popleft()[1].result()
 
-    def _both(self, number: int, write: Write) -> Made:
+    def _whole(self, number: int, write: Write) -> Made:
         return self._make(write, *self._load(number, write))
 
     # -- reading ---------------------------------------------------------------------------------------------

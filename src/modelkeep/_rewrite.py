@@ -319,7 +319,6 @@ def _whole(made: Made) -> tuple[object, int]:
 
 def form_of(piece: Piece) -> str:
     """How a piece is stored, in a word or two."""
-    below = sum(1 for _ in piece.chain()) - 1
-    if below:
+    if below := piece.depth():
         return f"difference {below}"
     return "raw" if piece.codec == RAW else "packed"

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import accumulate
 
 import attrs
 
 from modelkeep import splitters
+from modelkeep._dead import sizes
 from modelkeep._line import Line
 from modelkeep.errors import IntegrityError, MissingObjectError
 from modelkeep.folds import releases, versions
-from modelkeep.layout import data_prefix, pack_key
+from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, Piece, parse_record
 from modelkeep.packfiles import PackFiles
 from modelkeep.packs import read_manifest
-from modelkeep.threads import Threads
-
-FAR_READS = 16  # requests at once to a far store; each is small, and most of it is waiting
+from modelkeep.threads import answers
 
 Label = tuple[str, int]  # the name of a tensor, and where in it a piece begins
 
@@ -204,24 +203,21 @@ def survey(line: Line, *, rollbacks: int | None = None, newest: int = 0) -> Surv
     purged = line.releases.state.purged
     living = [number for number in line.versions.state.lines if number not in purged]
     protected = _stacked(line.releases.state, rollbacks) | set(living[len(living) - newest :] if newest > 0 else [])
-    prefix = data_prefix(line.name)
-    listed = {item.key[len(prefix) :].partition(".")[0]: item.size for item in line.home.store.list(prefix)}
-    found = Survey(line, protected, listed)
-    if not getattr(line.home.store, "remote", False):  # a disk answers faster than a thread starts
-        for number in living:
-            _take(found, number, partial(found.read, number))
-        return found
-    with Threads(FAR_READS) as threads:
-        for number, later in [(number, threads.start(partial(found.read, number))) for number in living]:
-            _take(found, number, later.result)
+    found = Survey(line, protected, sizes(line))
+    for number, what in zip(living, answers(line.home.store, (partial(_read, found, n) for n in living)), strict=True):
+        if isinstance(what, str):
+            found.left[number] = what
+        else:
+            found.add(number, *what)
     return found
 
 
-def _take(found: Survey, number: int, read: Callable[[], tuple[Manifest, tuple[Layout, ...]]]) -> None:
+def _read(found: Survey, number: int) -> tuple[Manifest, tuple[Layout, ...]] | str:
+    """What a version holds, or why that cannot be read."""
     try:
-        found.add(number, *read())
+        return found.read(number)
     except (MissingObjectError, IntegrityError) as error:
-        found.left[number] = str(error)
+        return str(error)
 
 
 def _stacked(state: releases.Releases, rollbacks: int | None) -> set[int]:

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from modelkeep import tiles
+from modelkeep._dead import sizes as sizes_of
 from modelkeep._expected import Expected, texts_of
 from modelkeep._home import Home
 from modelkeep._line import RULES, JournalName, Line
@@ -30,7 +31,7 @@ from modelkeep.errors import (
     StoreError,
 )
 from modelkeep.journal import Journal
-from modelkeep.layout import FAN_OUT, catalog_key, data_prefix, entry_key, journal_prefix, pack_key, text_key
+from modelkeep.layout import FAN_OUT, catalog_key, entry_key, journal_prefix, pack_key, text_key
 from modelkeep.packs import missing_pack
 from modelkeep.reading import Finding
 
@@ -255,13 +256,13 @@ class _Copy:
         if not self._new("versions"):
             return 0
         needed, expected, line = self.whole.needed(), Expected(self.whole.line), self.whole.line
-        sizes, found = _sizes(line), _sizes(self.there.line)
+        sizes, found = sizes_of(line), sizes_of(self.there.line)
         todo = [pack for pack in needed if pack not in found or sizes.get(pack, found[pack]) != found[pack]]
         for number in sorted(set[int]().union(*(needed[pack] for pack in todo))):
             _refuse(line, expected.add(number))
         for pack in todo:
             self._pack(pack, expected)
-        found = _sizes(self.there.line) if todo else found
+        found = sizes_of(self.there.line) if todo else found
         for pack in todo:
             if found.get(pack) != sizes[pack]:
                 raise StoreError(f"{self.there.line.home.store.url} did not keep pack {pack} as it was given")
@@ -382,16 +383,6 @@ class _Copy:
                 return
             system.sleep(_PAUSE * 2**attempt * system.jitter())
         write()
-
-
-def _sizes(line: Line) -> dict[str, int]:
-    """The packs that lie there, and their sizes."""
-    prefix = data_prefix(line.name)
-    return {
-        item.key[len(prefix) :].removesuffix(".pack"): item.size
-        for item in line.home.store.list(prefix)
-        if item.key.endswith(".pack")
-    }
 
 
 def _refuse(line: Line, findings: Iterator[Finding]) -> None:

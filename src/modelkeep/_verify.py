@@ -122,15 +122,13 @@ def verify(home: Home) -> Report:
     """Read everything and check every byte. See `Storage.verify`."""
     count = _Count()
     try:
-        registry = Home(home.store, home.system).id()  # as it is now, not as it once was
+        registry = Home(home.store, home.system).existing()  # as it is now, not as it once was
     except IntegrityError as error:
         return Report((Finding(MARKER, str(error), "damaged"),), 0, 0, 0)
     except FormatError as error:
         if "format" in error.facts or not _names(home):
             raise
         return Report((Finding(MARKER, str(error), "missing"),), 0, 0, 0)
-    if registry is None:
-        raise FormatError(f"{home.store.url} holds no registry yet; save a model first")
     return Report(tuple(_findings(home, registry, count)), count.models, count.versions, count.bytes)
 
 

@@ -85,6 +85,10 @@ class Piece:
         if self.base is not None:
             yield from self.base.chain()
 
+    def depth(self) -> int:
+        """How many bases lie below one another."""
+        return sum(1 for _ in self.chain()) - 1
+
     def repacked(self, packs: Mapping[int, int]) -> Piece:
         """The same piece where packs have other indexes; its bases come along.
 
@@ -240,7 +244,7 @@ def _piece(fields: tuple[Any, ...], packs: int, bases: Sequence[Piece]) -> Piece
         raise ManifestError("a piece has fields that no piece has")
     base = bases[number - 1] if number else None
     piece = Piece(own, stored_digest, pack, codec, stored, offset, length, width, base)
-    if base is not None and (base.length != length or sum(1 for _ in piece.chain()) > MAX_DEPTH + 1):
+    if base is not None and (base.length != length or piece.depth() > MAX_DEPTH):
         raise ManifestError("a piece has a base that no piece has")
     return piece
 

@@ -14,7 +14,6 @@ from modelkeep._line import Line, text_digest
 from modelkeep.arguments import ABSENT, Absent, check_label, check_tags, number_of, stale
 from modelkeep.errors import (
     ConflictError,
-    InUseError,
     InvalidRefError,
     InvalidValueError,
     MissingObjectError,
@@ -358,12 +357,7 @@ class ModelVersion:
 
         def decide(state: releases.Releases) -> Sequence[Op]:
             self._line.check_alive(self.number)
-            aliases = state.aliases_of(self.number)
-            if aliases:
-                raise InUseError(
-                    f"{self.ref} stands under {', '.join(aliases)}; promote another version or unset the alias first",
-                    aliases=list(aliases),
-                )
+            self._line.check_unused(self.number, state)
             return [releases.Delete(self.number, text_digest(reason))]
 
         self._line.append("releases", decide, text=reason)

@@ -24,11 +24,12 @@ def usage(name: str | None, registry: str | None, as_json: bool) -> None:
     "logical" is what loads give, "stored" what lies there; "added" is what a version added, and "exclusive" what would
     be free if it alone were gone.
     """
-    found = mk.Registry(registry).storage.usage()
+    opened = mk.Registry(registry)
+    found = opened.storage.usage()
     if name is not None:
         chosen = next((model for model in found.models if model.name == name), None)
         if chosen is None:
-            raise click.ClickException(f"there is no model {name!r} in {mk.Registry(registry).url}")
+            raise click.ClickException(f"there is no model {name!r} in {opened.url}")
         found = Usage((chosen,), chosen.logical, chosen.stored)
     if as_json:
         print_json(found.to_dict())
