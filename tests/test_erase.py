@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from modelkeep.layout import data_prefix, pack_key
 from modelkeep.manifest import Manifest
 from modelkeep.packs import read_manifest
 from modelkeep.stores.memory import MemoryStore
-from modelkeep.stores.port import Store
+from modelkeep.stores.port import Store, StoredObject
 from modelkeep.stores.wrappers import Wrapper
 
 Model = dict[str, Any]
@@ -113,6 +113,22 @@ class Before(Wrapper):
     def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
         self._step(key)
         self.within.put_pack(key, source)
+
+
+class Reading(Before):
+    """Something else happens before the first request of any kind that *when* picks."""
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        self._step(key)
+        return self.within.get(key, span)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        self._step("")
+        return self.within.get_many(keys)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        self._step(prefix)
+        return self.within.list(prefix)
 
 
 def is_versions(key: str, _: bytes) -> bool:
@@ -258,6 +274,29 @@ def test_what_was_left_where_a_version_lay_before_goes_too() -> None:
     mk.Registry(store).get("m:1").erase("request 17")
     assert one["a"].tobytes()[:512] not in everything(store)
     check_gone(store, private, {2: two})
+
+
+def test_versions_that_are_moved_while_an_erasure_reads_them_are_not_taken_for_damaged() -> None:
+    noise = np.random.default_rng(2).integers(256, size=300_000, dtype=np.uint8)  # it stays: nothing packs it
+    models = {1: {"a": tensor(1), "b": noise}, 2: {"b": noise, "c": tensor(3)}}
+    models[3] = {"b": noise, "c": tensor(3) + np.float32(1e-3)}
+    for at in range(100):
+        store = MemoryStore()
+        saved(store, models.values())
+        (first,) = line_of(store).line(1).packs
+        written_anew(store, [first], 1)
+        private = private_of(store, 1)
+        left = iter(range(at))
+        moves = lambda store=store: mk.Registry(store).storage.compact()  # noqa: E731  of this round
+        meanwhile = Reading(store, lambda *_, left=left: next(left, None) is None, moves)
+        mk.Registry(meanwhile).get("m:1").erase("request 17")
+        assert models[1]["a"].tobytes()[:512] not in everything(store)
+        mk.Registry(store).storage.collect(grace=NOW)
+        check_gone(store, private, {number: models[number] for number in (2, 3)})
+        if meanwhile.acts:
+            assert at > 20
+            return
+    raise AssertionError("it never ends")
 
 
 def test_what_others_are_stored_by_goes_wherever_it_lies() -> None:

@@ -282,8 +282,8 @@ def test_a_version_of_which_a_pack_is_damaged_is_told_before_anything_is_written
 
     found = survey(line_of(store))
     assert set(found.left) == {1, 2}
-    assert key in found.left[2]
-    assert "bring it back from a backup" in found.left[2]
+    assert key in found.damaged()[2]
+    assert "bring it back from a backup" in found.damaged()[2]
     (done,) = mk.Registry(store).storage.compact().models
     assert (done.moved, {number for number, _ in done.left}) == ((3,), {1, 2})
     assert np.array_equal(mk.Registry(store).load("m:3")["d"], models[2]["d"])

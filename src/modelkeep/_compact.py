@@ -23,6 +23,7 @@ from modelkeep.errors import (
     StoreError,
     UnknownModelError,
     UnsettledError,
+    shown,
 )
 from modelkeep.folds import releases
 from modelkeep.folds.rules import Op
@@ -138,7 +139,7 @@ def run_compaction(planned: Plan, *, progress: Callable[[int], None] = nothing) 
     _repin(found.line)
     before = sum(found.sizes.values())
     after = sum(sizes(found.line).values()) if planned.order else before
-    left = {**found.left, **run.left}
+    left = {**found.damaged(), **run.left}
     return ModelCompaction(
         found.line.name, before, after, tuple(sorted(run.moved)), tuple(sorted(left.items())), tuple(_forms(run))
     )
@@ -148,7 +149,7 @@ def compact(home: Home, name: str | None, *, rollbacks: int | None, newest: int,
     """Make the old versions of a model, or of all, smaller. See `Storage.compact`."""
     for key, value in (("newest", newest), ("rollbacks", 0 if rollbacks is None else rollbacks)):
         if type(value) is not int or value < 0:
-            raise InvalidValueError(f"{key} is {value!r}; give a number from 0 on", key=key)
+            raise InvalidValueError(f"{key} is {shown(value)}; give a number from 0 on", key=key)
     registry = home.existing()
     done = []
     for model in [name] if name is not None else lying(home.store):
@@ -198,8 +199,8 @@ def empty(
 
 
 def _needing(found: Survey, packs: Collection[str]) -> dict[int, str]:
-    lines = found.line.versions.state.lines
-    return {number: why for number, why in found.left.items() if not set(packs).isdisjoint(lines[number].packs)}
+    damaged, lines = found.damaged(), found.line.versions.state.lines
+    return {number: why for number, why in damaged.items() if not set(packs).isdisjoint(lines[number].packs)}
 
 
 def _sampled(found: Survey, pieces: Iterable[Piece]) -> Iterator[tuple[bytes, Form]]:

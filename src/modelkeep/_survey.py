@@ -19,6 +19,7 @@ from modelkeep.manifest import Manifest, ManifestError, Piece, parse_record
 from modelkeep.packfiles import PackFiles
 from modelkeep.packs import read_manifest
 from modelkeep.threads import answers
+from modelkeep.version import Place
 
 Label = tuple[str, int]  # the name of a tensor, and where in it a piece begins
 
@@ -102,7 +103,7 @@ class Survey:
         protected: versions that stay raw, or become raw again.
         sizes: the bytes of each pack, by id, as listed.
         held: the living versions that could be read, by number.
-        left: those that could not, and why.
+        left: those that could not: where they lay, and why.
         packs: the ids of all packs that pieces lie in; pieces count in these.
     """
 
@@ -110,12 +111,22 @@ class Survey:
     protected: set[int]
     sizes: dict[str, int]
     held: dict[int, Held] = attrs.Factory(dict)
-    left: dict[int, str] = attrs.Factory(dict)
+    left: dict[int, tuple[Place, str]] = attrs.Factory(dict)
     packs: list[str] = attrs.Factory(list)
     _indexes: dict[str, int] = attrs.Factory(dict)
     _pieces: dict[Piece, Piece] = attrs.Factory(dict)
     _layouts: dict[object, Layout] = attrs.Factory(dict)
     _living: set[bytes] = attrs.Factory(set)
+
+    def damaged(self) -> dict[int, str]:
+        """Those that cannot be read, and why: what was moved or purged while it was looked at is none of them.
+
+        Reads on in the journals if there may be any.
+        """
+        if self.left:
+            self.line.read()
+        state, purged = self.line.versions.state, self.line.releases.state.purged
+        return {n: why for n, (at, why) in self.left.items() if n not in purged and state.lines[n].at == at}
 
     @property
     def living(self) -> set[bytes]:
@@ -204,9 +215,10 @@ def survey(line: Line, *, rollbacks: int | None = None, newest: int = 0) -> Surv
     living = [number for number in line.versions.state.lines if number not in purged]
     protected = _stacked(line.releases.state, rollbacks) | set(living[len(living) - newest :] if newest > 0 else [])
     found = Survey(line, protected, sizes(line))
+    lay = {number: line.versions.state.lines[number].at for number in living}
     for number, what in zip(living, answers(line.home.store, (partial(_read, found, n) for n in living)), strict=True):
         if isinstance(what, str):
-            found.left[number] = what
+            found.left[number] = lay[number], what
         else:
             found.add(number, *what)
     return found
