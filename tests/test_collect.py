@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ import numpy as np
 import pytest
 
 import modelkeep as mk
-from modelkeep.errors import ClockError, ConflictError, DeletedError, InUseError, InvalidValueError
+from modelkeep.entry import encode, parse
+from modelkeep.errors import (
+    AccessError,
+    ClockError,
+    ConflictError,
+    DeletedError,
+    InUseError,
+    InvalidValueError,
+    MissingObjectError,
+)
 from modelkeep.layout import data_prefix, entry_key, pack_key, probe_key
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.port import Store
@@ -265,6 +275,61 @@ def test_uploads_of_a_line_that_was_pushed_here_are_left_for_the_push(store: Mem
     assert "push" in done.left[0].reason
     save(laptop, 1, first=2)
     assert laptop.push("churn", to=team).versions == 1
+
+
+@pytest.mark.parametrize("sister", ["releases", "notes"])
+def test_what_a_newest_entry_named_that_is_gone_is_left_if_another_journal_has_seen_it(
+    registry: mk.Registry, store: MemoryStore, clock: Clock, sister: str
+) -> None:
+    (*_, last) = save(registry, 2)
+    last.promote("production") if sister == "releases" else last.tag(seen="yes")
+    key = entry_key("models/churn/versions/", 2)
+    entry = store.get(key)
+    store.delete([key])
+    clock.later(2 * DAY)
+    done = mk.Registry(store, system=clock.system()).storage.collect()
+    assert (done.removals, [one.reason for one in done.left]) == (
+        (),
+        ["no version names it, but an entry that others have seen is gone; bring it back, as verify says"],
+    )
+    store.create(key, entry)
+    all_load(registry, 1, 2)
+
+
+class NoNotes(Wrapper):
+    """Whoever opens it has no right to read what people say."""
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        if "/notes/" in key:
+            raise AccessError(f"{key}: ask for the right to it", key=key)
+        return self.within.get(key, span)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        return {key: value for key in keys for value in [self._got(key)] if value is not None}
+
+    def _got(self, key: str) -> bytes | None:
+        try:
+            return self.get(key)
+        except MissingObjectError:
+            return None
+
+
+@pytest.mark.parametrize("notes", ["of a newer release", "not to be read"])
+def test_notes_that_tell_nothing_stop_no_collection(
+    registry: mk.Registry, store: MemoryStore, clock: Clock, notes: str
+) -> None:
+    (last,) = save(registry, 1)
+    last.tag(seen="yes")
+    key = pack_key("churn", f"{'ab' * 16}-1")
+    store.put_pack(key, [b"half a save"])
+    if notes == "of a newer release":
+        first = parse(store.get(entry_key("models/churn/notes/", 1)), 1)
+        raw = encode(2, first.digest, "cd" * 16, first.time, first.actor, {}, [{"op": "sing"}])
+        store.create(entry_key("models/churn/notes/", 2), raw)
+    clock.later(2 * DAY)
+    within: Store = NoNotes(store) if notes == "not to be read" else store
+    done = mk.Registry(within, system=clock.system()).storage.collect()
+    assert [one.key for one in done.removals] == [key]
 
 
 def test_what_a_lost_entry_may_have_named_is_left(registry: mk.Registry, store: MemoryStore, clock: Clock) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from modelkeep import _erase
+from modelkeep._crosscheck import Pasts, tails
 from modelkeep._dead import NothingLeftError, condemn, lying, needed, sweep, unerased
 from modelkeep._home import Home
 from modelkeep._line import Line
@@ -23,13 +24,16 @@ from modelkeep.errors import (
     AccessError,
     ClockError,
     ConflictError,
+    FormatError,
     IntegrityError,
     InvalidValueError,
     StoreError,
     UnknownModelError,
+    shown,
 )
 from modelkeep.folds.releases import Delete, Purge, Releases
 from modelkeep.folds.rules import Op
+from modelkeep.journal import Journal
 from modelkeep.layout import PROBES, is_probe, model_prefix, probe_key
 from modelkeep.retention import Retention, parse
 from modelkeep.stores.clock import clock_of
@@ -156,7 +160,7 @@ class _Found:
 def collect(home: Home, name: str | None, *, dry_run: bool, grace: timedelta, progress: Tell | None) -> Collection:
     """Remove what nobody needs. See `Storage.collect`."""
     if not isinstance(grace, timedelta) or grace < timedelta(0):
-        raise InvalidValueError(f"grace is {grace!r}; give a timedelta of 0 or more", key="grace")
+        raise InvalidValueError(f"grace is {shown(grace)}; give a timedelta of 0 or more", key="grace")
     registry = home.existing()
     if not dry_run:
         home.prepare()
@@ -295,6 +299,9 @@ class _Collector:
             self._leave(item, "upload", "no version names it yet; the push that brought it may be run again")
         elif self.line.versions.sealed:
             self._leave(item, "upload", "no version names it, but an entry that was lost may have")
+        elif self._is_cut:
+            why = "no version names it, but an entry that others have seen is gone; bring it back, as verify says"
+            self._leave(item, "upload", why)
         else:
             return f"no version names it: a save that was not finished, {_spelled(age)} ago"
         return ""
@@ -314,6 +321,18 @@ class _Collector:
     @cached_property
     def _is_pushed(self) -> bool:
         return self.line.birth.elsewhere() is not None
+
+    @cached_property
+    def _is_cut(self) -> bool:
+        """Whether a newest entry of `versions` is gone, as a sister tells; costs a read of `notes`."""
+        journals: dict[str, Journal[Any]] = {"versions": self.line.versions, "releases": self.line.releases}
+        with suppress(IntegrityError, FormatError, AccessError):  # then it tells nothing
+            self.line.notes.refresh()
+            journals["notes"] = self.line.notes
+        cut: set[str] = set()
+        for _ in tails(self.line, journals, Pasts(), cut):
+            pass
+        return "versions" in cut
 
     def _leave(self, item: StoredObject, kind: str, why: str) -> None:
         self.found.left.append(Removal(item.key, kind, why, item.size))
