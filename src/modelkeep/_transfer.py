@@ -377,12 +377,15 @@ class _Copy:
     def _surely(self, write: Callable[[], None]) -> None:
         """Send the same bytes again until an answer comes; a request that arrives late does no harm."""
         system = self.there.line.home.system
-        for attempt in range(_PATIENCE - 1):
-            with suppress(OutcomeUnknownError):
-                write()
-                return
-            system.sleep(_PAUSE * 2**attempt * system.jitter())
-        write()
+        tried = 0
+        while True:
+            try:
+                return write()
+            except OutcomeUnknownError as error:
+                tried += int(error.facts.get("tries", 1))
+                if tried >= _PATIENCE:
+                    raise
+            system.sleep(_PAUSE * 2 ** (tried - 1) * system.jitter())
 
 
 def _refuse(line: Line, findings: Iterator[Finding]) -> None:

@@ -317,7 +317,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, st
     fsync, link, replace = os.fsync, os.link, os.replace
 
     def name_of(path: str | Path) -> str:
-        name = Path(path).relative_to(tmp_path).as_posix()
+        name = os.path.relpath(path, tmp_path)
         return "temporary" if "/.tmp-" in name else name
 
     def noted_fsync(descriptor: int) -> None:
@@ -345,8 +345,9 @@ linux_only = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="lack
 def test_a_durable_value_is_on_the_disk_before_it_has_a_name_and_its_name_too_before_it_counts(
     tmp_path: Path, calls: list[tuple[str, str]]
 ) -> None:
-    (tmp_path / "d").mkdir()
     store = LocalStore(tmp_path)
+    store.create("d/z", b"1")
+    calls.clear()
     store.create("d/a", b"1")
     assert calls == [("fsync", "temporary"), ("link", "d/a"), ("fsync", "d")]
     calls.clear()
@@ -360,14 +361,67 @@ def test_a_durable_loser_waits_until_the_winner_is_on_the_disk(tmp_path: Path, c
     (tmp_path / "d" / "a").write_bytes(b"old")
     with pytest.raises(ObjectExistsError):
         LocalStore(tmp_path).create("d/a", b"new")
-    assert calls[-1] == ("fsync", "d")
+    assert ("fsync", "d") in calls[calls.index(("fsync", "temporary")) :]
+
+
+@linux_only
+def test_a_folder_that_another_process_made_is_on_the_disk_before_what_lies_in_it_counts(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    LocalStore(tmp_path).create("d/e/a", b"1")
+    assert calls == [
+        ("fsync", "temporary"), ("link", "d/e/a"),
+        ("fsync", "d/e"), ("fsync", "d"), ("fsync", "."), ("fsync", ".."),
+    ]  # fmt: skip
+
+
+@linux_only
+@pytest.mark.parametrize("read", ["get", "get_many"])
+def test_what_a_writer_has_read_is_on_the_disk_before_what_it_writes_has_a_name(
+    tmp_path: Path, calls: list[tuple[str, str]], read: str
+) -> None:
+    LocalStore(tmp_path, durable=False).create("read/a", b"1")  # by another, who is about to sync it
+    store = LocalStore(tmp_path)
+    store.create("d/z", b"1")
+    calls.clear()
+    store.get("read/a") if read == "get" else store.get_many(["read/a"])
+    store.create("d/a", b"1")
+    assert calls.index(("fsync", "read")) < calls.index(("link", "d/a"))
+    calls.clear()
+    store.create("d/b", b"1")
+    assert ("fsync", "read") not in calls, "once is enough"
+
+
+@linux_only
+def test_a_deletion_is_on_the_disk_before_it_counts_and_what_was_read_before_it_is_made(
+    tmp_path: Path, calls: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path)
+    for key in ("d/a", "d/b", "e/a", "read/a"):
+        store.create(key, b"1")
+    calls.clear()
+    unlink = os.unlink
+
+    def noted_unlink(path: str) -> None:
+        calls.append(("unlink", os.path.relpath(path, tmp_path)))
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", noted_unlink)
+    store.get("read/a")
+    store.delete(["d/a", "d/b", "e/a", "f/missing"])
+    assert calls == [
+        ("fsync", "read"),
+        ("unlink", "d/a"), ("unlink", "d/b"), ("unlink", "e/a"), ("unlink", "f/missing"),
+        ("fsync", "d"), ("fsync", "e"),
+    ]  # fmt: skip
 
 
 @linux_only
 def test_new_folders_are_on_the_disk_before_what_lies_in_them(tmp_path: Path, calls: list[tuple[str, str]]) -> None:
     LocalStore(tmp_path).create("d/e/f/a", b"1")
-    folders, value = calls[:3], calls[3:]
-    assert sorted(folders) == [("fsync", "."), ("fsync", "d"), ("fsync", "d/e")]
+    folders, value = calls[:3], calls[3:6]
+    assert folders == [("fsync", "."), ("fsync", "d"), ("fsync", "d/e")]  # each before the next is made
     assert value == [("fsync", "temporary"), ("link", "d/e/f/a"), ("fsync", "d/e/f")]
 
 
@@ -484,3 +538,9 @@ def test_a_local_store_travels_to_another_process(tmp_path: Path) -> None:
     store = pickle.loads(pickle.dumps(LocalStore(tmp_path, durable=False)))
     store.create("a", b"1")
     assert (store.durable, files_below(tmp_path)) == (False, {"a"})
+
+
+def test_the_root_of_a_disk_can_be_the_folder_of_a_store(tmp_path: Path) -> None:
+    key = f"{tmp_path.relative_to('/').as_posix()}/folder/object"
+    LocalStore("/").create(key, b"1")
+    assert LocalStore("/").get(key) == b"1"

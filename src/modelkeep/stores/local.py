@@ -29,6 +29,7 @@ from modelkeep.stores.memory import (
     object_exists,
 )
 from modelkeep.stores.port import StoredObject, UnfinishedWrite
+from modelkeep.stores.syncing import Folders, UnsyncedError
 from modelkeep.stores.temporaries import new_temporary, temporaries, temporary_at
 from modelkeep.streams import fill
 
@@ -38,7 +39,8 @@ _REFUSED = {
     errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG,
     errno.ELOOP, errno.EXDEV,
 }  # fmt: skip
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that know no fsync of a folder
+# of a sync that was refused: a second one may say yes of what the first has lost, for a kernel tells an error once
+_ASK_NO_MORE = 1000  # "tries" that were made, more than any caller would make
 _TRIES = 3  # `leaving_no_folder` of another process may take away the empty folder that was just made
 # a map needs the file no more once it is made; before Python 3.13 it keeps a descriptor all the same
 _NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -49,9 +51,9 @@ class LocalStore:
 
     Args:
         root: the folder.
-        durable: wait until the disk has what was written (fsync of file and folder: 8 ms on ext4). Without it
-            an object costs some 20 µs; a crash of the process loses nothing, a power cut may lose or empty
-            what was written in the last half minute.
+        durable: wait until the disk has what was written (fsync of file and folder: 8 ms on ext4), and what was read
+            of others before anything is built on it. Without it an object costs some 20 µs; a crash of the process
+            loses nothing, a power cut may lose or empty what was written in the last half minute.
 
     On a file system without hard links *create* falls back to an exclusive open: of any number of writers one
     still wins, and a reader that comes too early sees a damaged entry, which it can tell by its digest.
@@ -71,15 +73,21 @@ class LocalStore:
         self.durable = durable
         self.url = self.root.as_uri()
         self._base = os.fspath(self.root)
+        self._folders = Folders(self._base) if durable else None
 
     def __repr__(self) -> str:
         return f"LocalStore({self._base!r}, durable={self.durable})"
 
     def create(self, key: str, value: bytes) -> None:
-        """See `Store.create`. Two fsyncs if durable."""
+        """See `Store.create`. If durable two fsyncs, and one of each folder of which an object was read since the last.
+
+        The first write to a folder syncs those above it, too.
+        """
         check_value(key, value)
         path = self._path(key)
         with self._written_beside(key, path, [value]) as temporary, Said(key):
+            if self._folders:
+                self._folders.sync_what_was_read(path)
             taken = not self._link(key, temporary, path, value)
         self._sync_folder(key, path)  # a loser too: what it goes on to read must not vanish
         if taken:
@@ -92,6 +100,8 @@ class LocalStore:
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123  paths are strings here: Path costs as much
                 if span is None:
+                    if self._folders:
+                        self._folders.note_read(path)
                     return file.read()
                 file.seek(span[0])
                 return _read_fully(file.fileno(), span[1])
@@ -129,6 +139,8 @@ class LocalStore:
         for key in keys:
             path = self._path(key)
             with Said(key), suppress(*NOT_THERE), open(path, "rb", buffering=0) as file:  # noqa: PTH123  see get
+                if self._folders:
+                    self._folders.note_read(path)
                 found[key] = file.read()
         return found
 
@@ -145,11 +157,19 @@ class LocalStore:
         return self._walk(f"{folder}/" if folder else "", beginning)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """See `Store.delete`."""
+        """See `Store.delete`. A fsync of each folder if durable: what was erased must not come back."""
+        emptied: dict[str, str] = {}
         for key in keys:
             path = self._path(key)
             with Said(key), suppress(*NOT_THERE):
+                if self._folders:
+                    self._folders.sync_what_was_read(path)  # whoever deletes may have read that nobody needs it
                 os.unlink(path)  # noqa: PTH108  see get
+            emptied[os.path.dirname(path)] = key  # noqa: PTH120  see get
+        if self._folders:
+            for folder, key in emptied.items():
+                with Said(key), suppress(*NOT_THERE):
+                    self._folders.sync(folder)
 
     def unfinished(self, prefix: str) -> Iterator[UnfinishedWrite]:
         """See `Unfinished.unfinished`: temporary files, of which only the folder is known.
@@ -211,11 +231,10 @@ class LocalStore:
         return open(temporary, "xb", buffering=1 << 16)  # noqa: PTH123  see get
 
     def _make_folder(self, folder: Path) -> None:
-        missing = [f for f in (folder, *folder.parents) if not f.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.durable:
-            for made in missing:
-                _sync(os.fspath(made.parent))
+        if self._folders:
+            self._folders.make(folder)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def _link(self, key: str, temporary: str, path: str, value: bytes) -> bool:
         try:
@@ -247,13 +266,14 @@ class LocalStore:
         return True
 
     def _sync_folder(self, key: str, path: str) -> None:
-        if not self.durable:
+        if not self._folders:
             return
         try:
-            _sync(os.path.dirname(path))  # noqa: PTH120  see get
+            self._folders.sync(os.path.dirname(path))  # noqa: PTH120  see get
         except OSError as error:
+            tries = _ASK_NO_MORE if isinstance(error, UnsyncedError) else 1
             raise OutcomeUnknownError(
-                f"{key} has its name, but the disk did not confirm it: {error}", key=key
+                f"{key} has its name, but the disk did not confirm it: {error}", key=key, tries=tries
             ) from error
 
     def _walk(self, folder: str, beginning: str) -> Iterator[StoredObject]:
@@ -294,14 +314,3 @@ def _read_fully(descriptor: int, length: int) -> bytes:
         parts.append(part)
         length -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
