@@ -52,12 +52,17 @@ class Plan:
     dice: random.Random
     methods: frozenset[str] | None
     times: int | None
+    among: range | None
     armed: bool = True
     hits: int = 0
+    seen: int = 0
     burst: int = 0
 
     def covers(self, request: Request) -> bool:
-        return self.armed and (self.methods is None or request.method in self.methods)
+        if not self.armed or not (self.methods is None or request.method in self.methods):
+            return False
+        self.seen += 1
+        return self.among is None or self.seen in self.among
 
     def strikes(self) -> bool:
         """Throw the dice for one request that the fault applies to."""
@@ -111,10 +116,14 @@ class FaultProxy:
         seed: int = 0,
         methods: set[str] | None = None,
         times: int | None = None,
+        among: range | None = None,
     ) -> None:
-        """Break *share* of the requests that *kind* applies to: of *methods* alone, and no more than *times*."""
+        """Break *share* of the requests that *kind* applies to: of *methods* alone, and no more than *times*.
+
+        With *among* only those requests, counted from 1 as they come from now on.
+        """
         chosen = None if methods is None else frozenset(methods)
-        self._plan = Plan(kind, share, random.Random(seed), chosen, times)
+        self._plan = Plan(kind, share, random.Random(seed), chosen, times, among)
 
     def disarm(self) -> None:
         """Break nothing more; `hits` keeps what was counted."""
@@ -125,6 +134,11 @@ class FaultProxy:
     def hits(self) -> int:
         """How many faults came true since the proxy was armed."""
         return self._plan.hits if self._plan else 0
+
+    @property
+    def seen(self) -> int:
+        """How many requests, of the methods that it was armed for, came since."""
+        return self._plan.seen if self._plan else 0
 
     def settle(self) -> None:
         """Wait until the server has answered every late duplicate."""
