@@ -1,22 +1,36 @@
-"""A registry against a model of it in plain Python: any sequence of operations, through one or two registries."""
+"""A registry against a model of it in plain Python: any sequence of operations, through one or two registries.
+
+Either may be opened anew at any time, and their clocks jump. ``python tests/test_registry_state.py --examples 500``
+tries so many sequences in memory, on a disk and on moto; ``--on`` chooses, ``--seed`` begins elsewhere.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
+import tempfile
+import time
+import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from modelkeep.errors import (
+    ClockError,
     ClosedError,
     ConflictError,
     DeletedError,
+    FormatError,
     InUseError,
     ModelkeepError,
     StaleError,
@@ -28,14 +42,23 @@ from modelkeep.errors import (
 )
 from modelkeep.ref import Label
 from modelkeep.registry import Registry
+from modelkeep.stores.local import LocalStore
 from modelkeep.stores.memory import MemoryStore
+from modelkeep.stores.port import Store
+from modelkeep.system import System
+from servers import running
+from servers.sites import Site
 
-NAMES = st.sampled_from(["a", "B"])
+LAST = 2  # versions that the policy keeps
+POLICY = f"[retention]\nlast = {LAST}\naliased = false\nlabelled = false\n"
+NAMES = st.sampled_from(["a", "a", "a", "B"])
 ALIASES = st.sampled_from(["production", "staging"])
 LABELS = st.sampled_from(["1.0.0", "1.1.0", "2.0.0-rc.1", "2.0.0"])
 BUMPS = st.sampled_from(["major", "minor", "patch"])
 WHO = st.integers(0, 1)
 PICK = st.integers(0, 30)
+WRONG_CLOCK = "this machine's clock says"
+HOURS = st.floats(-23, 23)  # that a clock may be off; from a day on a registry does not write
 
 
 @attrs.define
@@ -46,6 +69,8 @@ class Truth:
     labels: dict[int, str] = attrs.Factory(dict)
     stacks: dict[str, list[int]] = attrs.Factory(dict)
     deleted: set[int] = attrs.Factory(set)
+    held: set[int] = attrs.Factory(set)
+    purged: set[int] = attrs.Factory(set)
     tags: dict[int, dict[str, str]] = attrs.Factory(dict)
     is_open: bool = False
     events: int = 0
@@ -64,16 +89,37 @@ class Truth:
     def latest(self) -> int | None:
         return max(set(self.payloads) - self.deleted, default=None)
 
+    def stands(self, number: int) -> bool:
+        """Whether it is the holder of an alias."""
+        return any(stack[-1] == number for stack in self.stacks.values())
+
+    def let_go(self) -> set[int]:
+        """What the policy lets go: the newest, what is held, and what a rollback may come back to stays."""
+        alive = sorted(set(self.payloads) - self.deleted)
+        stacked = {number for stack in self.stacks.values() for number in stack}
+        return set(self.payloads) - self.purged - self.held - stacked - set(alive[-LAST:])
+
 
 class RegistryMachine(RuleBasedStateMachine):
-    """Two registries over one store; either may be behind until it looks."""
+    """Two registries over one store; either may be behind until it looks, and have a wrong clock.
 
-    def __init__(self) -> None:
+    Args:
+        place: makes an empty store.
+    """
+
+    def __init__(self, place: Callable[[], Store] = MemoryStore) -> None:
         super().__init__()
-        self.store = MemoryStore()
-        self.registries = [Registry(self.store), Registry(self.store)]
+        self.store = place()
+        self.hours = [0.0, 0.0]
+        self.registries = [self.opened(0), self.opened(1)]
+        self.policy = False
         self.truths: dict[str, Truth] = {}
         self.payload = 0
+
+    def opened(self, who: int) -> Registry:
+        """A registry of a new process, whose clock may jump at any time."""
+        system = System(now=lambda: datetime.now(UTC) + timedelta(hours=self.hours[who]))
+        return Registry(self.store, cache=False, system=system)
 
     def truth(self, name: str) -> Truth:
         return self.truths.setdefault(name, Truth())
@@ -81,7 +127,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def meets(self, error: type[ModelkeepError] | None, act: Callable[[], Any]) -> Any:
         """Do it, and it must end as the truth says: in *error*, or well."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="the model .* was closed")
+            warnings.filterwarnings("ignore", message=f"the model .* was closed|{WRONG_CLOCK}")
             if error is None:
                 return act()
             with pytest.raises(ModelkeepError) as caught:
@@ -89,10 +135,15 @@ class RegistryMachine(RuleBasedStateMachine):
         assert type(caught.value) is error
         return None
 
-    @initialize(both=st.booleans())
-    def begin(self, both: bool) -> None:
+    @initialize(both=st.booleans(), saves=st.integers(0, 5), policy=st.booleans())
+    def begin(self, both: bool, saves: int, policy: bool) -> None:
+        """With one process or two; often in a registry that has a past, for else little would be let go."""
         if not both:
             self.registries[1] = self.registries[0]
+        for _ in range(saves):
+            self.save(0, "a", None, None)
+        if policy:
+            self.set_policy(1)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +241,7 @@ class RegistryMachine(RuleBasedStateMachine):
         error: type[ModelkeepError] | None = None
         if number in truth.deleted:
             error = DeletedError
-        elif any(stack[-1] == number for stack in truth.stacks.values()):
+        elif truth.stands(number):
             error = InUseError
         self.meets(error, version.delete)
         truth.deleted |= {number} if error is None else set()
@@ -202,9 +253,74 @@ class RegistryMachine(RuleBasedStateMachine):
         version = self.version(who, name, number)
         if version is None:
             return
-        error = None if number in truth.deleted else ConflictError
+        error: type[ModelkeepError] | None = None if number in truth.deleted else ConflictError
+        if number in truth.purged:
+            error = DeletedError
         self.meets(error, version.restore)
-        truth.deleted.discard(number)
+        truth.deleted -= {number} - truth.purged
+
+    @rule(who=WHO, name=NAMES, pick=PICK)
+    def hold(self, who: int, name: str, pick: int) -> None:
+        truth = self.truth(name)
+        number = truth.pick(pick)
+        version = self.version(who, name, number)
+        if version is None:
+            return
+        error: type[ModelkeepError] | None = ConflictError if number in truth.held else None
+        if number in truth.purged:
+            error = DeletedError
+        self.meets(error, version.hold)
+        truth.held |= {number} if error is None else set()
+
+    @rule(who=WHO, name=NAMES, pick=PICK)
+    def unhold(self, who: int, name: str, pick: int) -> None:
+        truth = self.truth(name)
+        number = truth.pick(pick)
+        version = self.version(who, name, number)
+        if version is None:
+            return
+        self.meets(None if number in truth.held else ConflictError, version.unhold)
+        truth.held.discard(number)
+
+    # -- storing anew, and letting go --------------------------------------------------------------------------
+
+    @rule(who=WHO)
+    def set_policy(self, who: int) -> None:
+        self.meets(None, lambda: self.registries[who].policy.set(POLICY))
+        self.policy = True
+
+    def is_registry(self) -> bool:
+        return self.policy or any(truth.payloads for truth in self.truths.values())
+
+    @rule(who=WHO)
+    def collect(self, who: int) -> None:
+        error = None if self.is_registry() else FormatError
+        done = self.meets(error, lambda: self.registries[who].storage.collect(grace=timedelta(0)))
+        if done is None:
+            return
+        expected = {name: truth.let_go() if self.policy else set() for name, truth in self.truths.items()}
+        assert {(one.name, one.number) for one in done.purged} == {(n, v) for n, gone in expected.items() for v in gone}
+        for name, gone in expected.items():
+            self.truths[name].purged |= gone
+            self.truths[name].deleted |= gone
+
+    @rule(who=WHO)
+    def compact(self, who: int) -> None:
+        error = None if self.is_registry() else FormatError
+        self.meets(error, self.registries[who].storage.compact)
+
+    @rule(who=WHO, name=NAMES, pick=PICK)
+    def erase(self, who: int, name: str, pick: int) -> None:
+        truth = self.truth(name)
+        number = truth.pick(pick)
+        version = self.version(who, name, number)
+        if version is None or number in truth.purged:
+            return
+        error = ConflictError if number in truth.held else InUseError if truth.stands(number) else None
+        self.meets(error, lambda: version.erase("a request"))
+        if error is None:
+            truth.purged.add(number)
+            truth.deleted.add(number)
 
     @rule(who=WHO, name=NAMES, pick=PICK, label=LABELS, bump=st.none() | BUMPS)
     def set_label(self, who: int, name: str, pick: int, label: str, bump: Any) -> None:
@@ -256,11 +372,24 @@ class RegistryMachine(RuleBasedStateMachine):
             tags.pop(key, None)
         else:
             tags[key] = text
-        assert version.tags == tags
+        if number not in truth.purged:  # those of the save went with its bytes
+            assert version.tags == tags
 
     @rule(who=WHO)
     def open_again_from_cold(self, who: int) -> None:
-        self.registries[who] = Registry(self.store)
+        self.registries[who] = self.opened(who)
+
+    @rule(who=WHO, hours=HOURS)
+    def the_clock_jumps(self, who: int, hours: float) -> None:
+        self.hours[who] = hours
+
+    @rule(days=st.sampled_from([-400, -2, 2, 400]), name=NAMES)
+    def a_clock_that_is_days_off_saves_nothing(self, days: int, name: str) -> None:
+        truth = self.truth(name)
+        if not truth.is_open:
+            return
+        late = Registry(self.store, cache=False, system=System(now=lambda: datetime.now(UTC) + timedelta(days=days)))
+        self.meets(ClockError, lambda: late.save({"w": np.array(-1)}, name))
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -312,6 +441,7 @@ class RegistryMachine(RuleBasedStateMachine):
         everything = model.versions(deleted=True)
         assert [version.number for version in everything] == list(reversed(truth.payloads))
         assert {version.number for version in everything if version.deleted} == truth.deleted
+        assert {version.number for version in everything if version.held} == truth.held
         assert [version.number for version in model.versions()] == [
             number for number in reversed(truth.payloads) if number not in truth.deleted
         ]
@@ -328,16 +458,88 @@ class RegistryMachine(RuleBasedStateMachine):
         assert listed == {name for name, truth in self.truths.items() if truth.is_open}
 
     def teardown(self) -> None:
-        reader = Registry(self.store)
+        reader = Registry(self.store, cache=False)
         for name, truth in self.truths.items():
             self.check(reader, name)
             for number, payload in truth.payloads.items():
                 version = reader.model(name).version(number)
+                if number in truth.purged:
+                    with pytest.raises(DeletedError):
+                        version.load()
+                    continue
                 assert int(version.load()["w"]) == payload
                 assert version.tags == truth.tags.get(number, {})
         if any(truth.payloads for truth in self.truths.values()):
             assert [str(finding) for finding in reader.storage.verify().findings] == []
 
 
-TestRegistryAgainstItsModel = RegistryMachine.TestCase
-TestRegistryAgainstItsModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+# -- where it lies -----------------------------------------------------------------------------------------------------
+
+
+def in_memory(_: ExitStack) -> Callable[[], Store]:
+    return MemoryStore
+
+
+def on_disk(stack: ExitStack) -> Callable[[], Store]:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    return lambda: LocalStore(folder / uuid.uuid4().hex, durable=False)
+
+
+def on_moto(stack: ExitStack) -> Callable[[], Store]:
+    site = Site.on(stack.enter_context(running.moto()))
+    return lambda: site.store(uuid.uuid4().hex)
+
+
+PLACES = {"memory": in_memory, "disk": on_disk, "moto": on_moto}
+
+
+def check(place: Callable[[], Store], examples: int, steps: int, start: int | None = None) -> None:
+    """Try so many sequences of so many operations; the shortest that fails is printed."""
+    shown = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=set(Phase) - {Phase.explain},
+    )
+
+    class Placed(RegistryMachine):
+        def __init__(self) -> None:
+            super().__init__(place)
+
+    run_state_machine_as_test(Placed if start is None else seed(start)(Placed), settings=shown)
+
+
+def test_a_registry_in_memory_does_what_its_model_does() -> None:
+    check(MemoryStore, 60, 40)
+
+
+def test_a_registry_on_a_disk_does_what_its_model_does(tmp_path: Path) -> None:
+    check(lambda: LocalStore(tmp_path / uuid.uuid4().hex, durable=False), 15, 40)
+
+
+def test_a_registry_on_moto_does_what_its_model_does(moto_site: Site) -> None:
+    check(lambda: moto_site.store(uuid.uuid4().hex), 4, 30)
+
+
+def main() -> int:
+    """Try what the command line says; the exit status is 1 if anything was wrong."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--examples", type=int, default=500, help="sequences of operations, at each place")
+    options.add_argument("--steps", type=int, default=50, help="operations of each")
+    options.add_argument("--on", choices=PLACES, action="append", help="a place; all without it")
+    options.add_argument("--seed", type=int, default=0, help="which sequences")
+    chosen = options.parse_args()
+    warnings.filterwarnings("ignore", WRONG_CLOCK)
+    for name in chosen.on or PLACES:
+        began = time.monotonic()
+        with ExitStack() as stack:
+            check(PLACES[name](stack), chosen.examples, chosen.steps, chosen.seed)
+        told = f"{chosen.examples:,} sequences of up to {chosen.steps} operations, 0 differences"
+        sys.stdout.write(f"{name}: {told}; {time.monotonic() - began:.0f} s\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
