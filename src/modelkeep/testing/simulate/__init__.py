@@ -1,11 +1,13 @@
 """A simulator for registries: several actors, one store, faults at every call, and an oracle that reads along.
 
 It drives the shipped code through the store port. Everything in a schedule follows from its seed, so a failure is
-replayed by its number::
+replayed by its number. At the end a search looks for an order of all operations on each journal that explains what
+users were told. Apart from chance, all ways in which two operations can meet are gone through, pair by pair::
 
     python -m modelkeep.testing.simulate --schedules 10000 --jobs 2
     python -m modelkeep.testing.simulate --seed 4711
     python -m modelkeep.testing.simulate --planted
+    python -m modelkeep.testing.simulate --pairs
 
 Needs the extra ``simulate`` (greenlet).
 """
@@ -21,8 +23,11 @@ import greenlet
 
 from modelkeep.testing.simulate.actors import Play
 from modelkeep.testing.simulate.ending import check_end
+from modelkeep.testing.simulate.history import History
+from modelkeep.testing.simulate.linearizable import Judgement, judge
 from modelkeep.testing.simulate.oracle import Oracle
 from modelkeep.testing.simulate.small import parsed_once, small
+from modelkeep.testing.simulate.truth import silent
 from modelkeep.testing.simulate.world import Violation, World
 
 
@@ -42,6 +47,8 @@ class Outcome:
         turned: those of them that were stored by what they differ by from others.
         purged: versions that were purged.
         swept: condemned packs that were deleted.
+        ordered: operations for which the search found an order.
+        given_up: searches that were given up.
     """
 
     seed: int
@@ -55,10 +62,16 @@ class Outcome:
     turned: int
     purged: int
     swept: int
+    ordered: int
+    given_up: int
 
 
 def run(
-    seed: int, plant: Callable[[], AbstractContextManager[object]] = nullcontext, *, overwrites: bool = False
+    seed: int,
+    plant: Callable[[], AbstractContextManager[object]] = nullcontext,
+    *,
+    overwrites: bool = False,
+    search_alone: bool = False,
 ) -> Outcome:
     """Run the schedule of *seed*.
 
@@ -66,25 +79,37 @@ def run(
         seed: any number from 0 on; every fourth schedule has no faults.
         plant: puts a fault into the library while the schedule runs.
         overwrites: use a store without create-if-absent.
+        search_alone: have nothing judged but by the search over the history.
     """
-    oracle = Oracle()
-    world = World(seed, oracle.watch, oracle.watch_delete, oracle.attempt, overwrites=overwrites)
+    oracle, history = Oracle(), History()
+    world = World(seed, oracle.watch, oracle.watch_delete, oracle.attempt, overwrites=overwrites, silent=search_alone)
     oracle.world = world
-    names = ["a", "b"][: 1 if world.directed else world.random.choice([1, 1, 2])]
     with parsed_once(), small(many_packs=world.stores and seed % 2 == 1), plant(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plays = [Play(world, oracle, index, names) for index in range(world.random.randint(2, 5))]
-        world.run()
-        steps = world.step
-        if not world.violations:
-            try:
-                check_end(world, oracle, plays)
-            except Violation as found:
-                world.violations.append(found)
-        for play in plays:
-            if play.actor.greenlet and not play.actor.greenlet.dead:
-                play.actor.greenlet.throw(greenlet.GreenletExit)
-    violation = str(world.violations[0]) if world.violations else None
+        with silent() if search_alone else nullcontext():
+            plays, steps = _play(world, oracle, history)
+    found = judge(history) if search_alone or not world.violations else Judgement(None, 0, 0)
+    broken = found.broken if search_alone else str(world.violations[0]) if world.violations else found.broken
     saves = sum(len(play.acknowledged) for play in plays)
     told = (oracle.entries, saves, oracle.shared, oracle.moved, oracle.turned, oracle.purges, oracle.swept)
-    return Outcome(seed, violation, steps, world.faults, *told)
+    return Outcome(seed, broken, steps, world.faults, *told, found.operations, found.given_up)
+
+
+def _play(world: World, oracle: Oracle, history: History) -> tuple[list[Play], int]:
+    """Let actors play and look at the end; the actors, and how many storage calls they made."""
+    names = ["a", "b"][: 1 if world.directed else world.random.choice([1, 1, 2])]
+    plays = [Play(world, oracle, history, index, names) for index in range(world.random.randint(2, 6))]
+    world.run()
+    steps = world.step
+    if not world.violations:
+        try:
+            check_end(world, oracle, history, plays)
+        except Violation as found:
+            world.violations.append(found)
+        except Exception:
+            if not world.silent:
+                raise
+    for play in plays:
+        if play.actor.greenlet and not play.actor.greenlet.dead:
+            play.actor.greenlet.throw(greenlet.GreenletExit)
+    return plays, steps

@@ -17,6 +17,7 @@ from modelkeep.errors import (
 )
 from modelkeep.registry import Registry
 from modelkeep.testing.simulate.deeds import Deeds
+from modelkeep.testing.simulate.history import History
 from modelkeep.testing.simulate.oracle import Oracle
 from modelkeep.testing.simulate.truth import require
 from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Violation, World
@@ -39,6 +40,9 @@ _EVENLY = {
     "close": 1,
     "open": 1,
     "tag": 1,
+    "note": 2,
+    "look": 1,
+    "by_label": 1,
     "compact": 3,
     "collect": 2,
     "erase": 1,
@@ -102,13 +106,14 @@ class Play(Deeds):
 
     Args:
         world: where it plays.
-        oracle: who judges.
+        oracle: who judges, answer by answer.
+        history: where it is noted what it asks and is told.
         index: which actor this is.
         names: the models.
     """
 
-    def __init__(self, world: World, oracle: Oracle, index: int, names: list[str]) -> None:
-        super().__init__(world, oracle, index)
+    def __init__(self, world: World, oracle: Oracle, history: History, index: int, names: list[str]) -> None:
+        super().__init__(world, oracle, history, index)
         self.names = names
         self.weights = _RELEASES if world.directed else _STORAGE if world.stores else _EVENLY
         self._rise()
@@ -132,7 +137,7 @@ class Play(Deeds):
             if self.random.random() < 0.5 and not self.world.violations:  # noqa: PLR2004  half of them come back
                 self._rise()
         except Exception as error:  # noqa: BLE001  whatever it is, no user should meet it
-            self.world.violate(f"{self.actor.intent.kind} ended in {type(error).__name__}: {error}")
+            self._violate(f"{self.actor.intent.kind} ended in {type(error).__name__}: {error}")
 
     def _plan(self) -> list[str]:
         """What it will do; without something to work on the rest would mostly be told that there is nothing."""
@@ -155,22 +160,25 @@ class Play(Deeds):
         except _ORDINARY as error:
             self._refused(name, error)
         except ModelkeepError as error:
-            self.world.violate(f"{kind} {name} met {type(error).__name__}: {error}")
+            self._violate(f"{kind} {name} met {type(error).__name__}: {error}")
+
+    def _violate(self, message: str) -> None:
+        if not self.world.silent:
+            self.world.violate(message)
 
     def _unsettled(self, error: UnsettledError) -> None:
         intent = self.actor.intent
         if not self.world.flaky and self.random.random() < 0.3:  # noqa: PLR2004  some never ask
             return
-        self.actor.intent = Intent("settle", intent.name, self.world.step)
         try:
-            committed = self.registry.settle(error.token).committed
+            committed = self.settle(error.token)
         except StoreError:
             return
         except UnsettledError:
             return
         if intent.kind == "save":
             there = intent.facts["payload"] in self.oracle.model(intent.name).payloads.values()
-            require(committed is there, f"settle says {committed} of a save that {'stands' if there else 'does not'}")
+            require(committed == there, f"settle says {committed} of a save that {'stands' if there else 'does not'}")
             if committed:
                 self.acknowledged.append((intent.name, intent.facts["payload"]))
             else:

@@ -1,75 +1,35 @@
-"""What actors do: the shipped `Registry`, called as users call it, every answer judged."""
+"""What actors do next, and to what: all of it by chance, which follows from the seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-import numpy as np
-
-from modelkeep.errors import FormatError, UnknownLabelError, UnknownVersionError
+from modelkeep.errors import UnknownLabelError, UnknownVersionError
 from modelkeep.modelversion import ModelVersion
-from modelkeep.registry import Registry
+from modelkeep.testing.simulate.history import History
+from modelkeep.testing.simulate.operations import Operations
 from modelkeep.testing.simulate.oracle import Oracle
-from modelkeep.testing.simulate.truth import require
-from modelkeep.testing.simulate.world import Actor, Intent, Violation, World
+from modelkeep.testing.simulate.world import Intent, World
 
 ALIASES = ("production", "production", "production", "production", "staging")
 POLICIES = tuple(f"[retention]\nlast = {last}\naliased = false\nlabelled = false\n" for last in (2, 3))
 _ALIKE = 48  # chances that far apart give equal tensors
-_FROZEN = 16  # numbers of 8 bytes in the tensor that versions share
-# one that nearly stays: packed by itself it takes half, and what it differs by from another a fifth
-_DRIFTING = np.round(np.random.default_rng(7).normal(0, 1, 64) * 64).astype(np.float32) / 64
-NOW = timedelta(0)  # no grace: every upload that is not committed yet is fair game
-
-Payload = tuple[int, int, int]  # who saved, which save of his, and chance
+_SAYS = 0.125  # share of promotes and deletes that give a reason
 
 
-def model_of(payload: Payload, *, drifts: bool) -> dict[str, Any]:
-    """What is saved for a payload: a tensor of its own, one that versions share, one that changes a little."""
-    chance = payload[2]
-    model = {"w": np.array(payload), "frozen": np.full(_FROZEN, chance % 3)}
-    if drifts:
-        model["drift"] = _DRIFTING.copy()
-        model["drift"][chance % 4] += np.float32(chance // 4 % 4) / 1024
-    return model
-
-
-def bytes_of(payload: Payload) -> bytes:
-    """The bytes that a model of this payload has, and no other; they are too few to be packed."""
-    return np.array(payload).tobytes()
-
-
-def payload_of(loaded: dict[str, Any]) -> Payload:
-    """The payload of a model that was loaded, every bit of which must be as it was saved."""
-    own, saves, chance = (int(part) for part in loaded["w"])
-    payload = (own, saves, chance)
-    expected = model_of(payload, drifts="drift" in loaded)
-    same = loaded.keys() == expected.keys() and all(loaded[k].tobytes() == expected[k].tobytes() for k in expected)
-    require(same, f"{payload} does not load as it was saved")
-    return payload
-
-
-class Deeds:
-    """The operations of an actor.
+class Deeds(Operations):
+    """The choices of an actor.
 
     Args:
         world: where it plays.
-        oracle: who judges.
+        oracle: who judges, answer by answer.
+        history: where it is noted, for the search.
         index: which actor this is.
     """
 
-    actor: Actor
-    registry: Registry
-
-    def __init__(self, world: World, oracle: Oracle, index: int) -> None:
-        self.world = world
-        self.oracle = oracle
-        self.index = index
+    def __init__(self, world: World, oracle: Oracle, history: History, index: int) -> None:
+        super().__init__(world, oracle, history, index)
         self.random = world.random
-        self.acknowledged: list[tuple[str, Payload]] = []
-        self.refused: list[Payload] = []
         self._saves = 0
         self._held: list[ModelVersion] = []
         self._stays = False  # with the version that it saved last
@@ -84,14 +44,7 @@ class Deeds:
         options: dict[str, Any] = self.random.choice(
             [{}, {}, {"bump": "minor"}, {"label": "1.0.0"}, {"label": "2.0.0"}]
         )
-        model = model_of(payload, drifts=self.world.stores)
-        version = self.registry.save(model, name, metrics={"m": float(payload[1])}, **options)
-        truth = self.oracle.model(name)
-        require(
-            truth.payloads.get(version.number) == payload, f"{version.ref} was acknowledged, and is not what was saved"
-        )
-        self.acknowledged.append((name, payload))
-        self._held.append(version)
+        self._held.append(self.keep(name, payload, options))
 
     def _chance(self, name: str) -> int:
         """What tells tensors apart; often those of the newest version, so that they are shared however they lie."""
@@ -102,41 +55,35 @@ class Deeds:
 
     def load_alias(self, name: str) -> None:
         """Load what stands under an alias."""
-        alias = self.random.choice(ALIASES)
-        payload = payload_of(self.registry.load(f"{name}@{alias}"))
-        numbers = [number for number, known in self.oracle.model(name).payloads.items() if known == payload]
-        require(len(numbers) == 1, f"{name}@{alias} loaded something that was never saved")
-        self.oracle.answers.saw_holder(name, alias, numbers[0], self.actor.intent.begun)
+        self.read_alias(name, self.random.choice(ALIASES))
 
     def load_latest(self, name: str) -> None:
         """Load the latest version and look at its facts."""
-        version = self.registry.get(name)
-        self.oracle.answers.saw_latest(name, version.number, self.actor.intent.begun)
-        self._load(version)
+        self.read(self.read_latest(name))
 
     def load_some(self, name: str) -> None:
         """Load some version."""
-        self._load(self._some(name))
+        self.read(self._some(name))
 
-    def _load(self, version: ModelVersion) -> None:
-        expected = self.oracle.model(version.name).payloads[version.number]
-        require(payload_of(version.load()) == expected, f"{version.ref} loaded something else")
+    def by_label(self, name: str) -> None:
+        """Look for a version by its label."""
+        try:
+            self.read_label(name, self.random.choice(["1.0.0", "1.1.0", "2.0.0"]))
+        except UnknownLabelError:
+            return
+
+    def look(self, name: str) -> None:
+        """Look at how some version stands."""
+        self.read_state(self._some(name))
 
     def list_versions(self, name: str) -> None:
         """List all versions and find those under aliases."""
-        numbers = {version.number for version in self.registry.model(name).versions()}
-        self.oracle.answers.saw_versions(name, numbers, self.actor.intent.begun)
-        self.list_aliases(name)
+        self.read_versions(name)
+        self.read_aliases(name)
 
     def list_aliases(self, name: str) -> None:
         """List the versions under aliases."""
-        begun = self.actor.intent.begun
-        try:
-            holders = self.registry.model(name).aliases
-        except UnknownVersionError as error:
-            raise Violation(f"an alias of {name} names a version that the reader does not know: {error}") from None
-        for alias, version in holders.items():
-            self.oracle.answers.saw_holder(name, alias, version.number, begun)
+        self.read_aliases(name)
 
     def _some(self, name: str) -> ModelVersion:
         version = self._chosen(name)
@@ -150,7 +97,7 @@ class Deeds:
         if held and self.random.random() < 0.5:  # noqa: PLR2004  a handle from some time ago, nothing read since
             return self.random.choice(held)
         highest = len(self.oracle.model(name).payloads)
-        return self.registry.model(name).version(self.random.randint(1, max(1, highest)))
+        return self.find(name, self.random.randint(1, max(1, highest)))
 
     # -- what is in use --------------------------------------------------------------------------------------
 
@@ -158,100 +105,118 @@ class Deeds:
         """Promote some version, sometimes expecting a holder."""
         version = self._some(name)
         alias = self.random.choice(ALIASES)
-        expecting: dict[str, Any] = {}
+        said = self._expecting(name, alias)
+        self.actor.intent = Intent("promote", name, self.world.step, dict(said))
+        self.put(version, alias, said, **self._reason())
+
+    def _expecting(self, name: str, alias: str) -> dict[str, Any]:
         look = self.random.choice(["look", "is told", "does not care"])
         if look == "look":
-            holder = self.registry.model(name).aliases.get(alias)
-            expecting["expect"] = holder.number if holder else None
-        elif look == "is told":  # by a colleague, while this process may have read long ago
-            expecting["expect"] = self.oracle.model(name).holder(alias)
-        self.actor.intent = Intent("promote", name, self.world.step, dict(expecting))
-        version.promote(alias, **expecting)
+            return {"expect": self.read_aliases(name).get(alias)}
+        if look == "is told":  # by a colleague, while this process may have read long ago
+            return {"expect": self.oracle.model(name).holder(alias)}
+        return {}
+
+    def _reason(self) -> dict[str, Any]:
+        return {"reason": f"said by {self.index}"} if self.random.random() < _SAYS else {}
 
     def release(self, name: str) -> None:
         """Save a model and promote it at once."""
         self.actor.intent = Intent("save", name, self.world.step)
         self.save(name)
         self.actor.intent = Intent("promote", name, self.world.step)
-        self._held[-1].promote("production")
+        self.put(self._held[-1], "production", {})
 
     def rollback(self, name: str) -> None:
-        """Roll an alias back."""
-        intent, alias = self.actor.intent, self.random.choice(ALIASES)
-        intent.facts["alias"] = alias
+        """Roll an alias back, sometimes from a holder that was seen before."""
+        alias = self.random.choice(ALIASES)
+        said = self._expecting(name, alias) if self.random.random() < 0.25 else {}  # noqa: PLR2004  most do not look
+        if said.get("expect") is None:
+            said = {}
+        self.actor.intent = Intent("rollback", name, self.world.step, dict(said))
         try:
-            version = self.registry.model(name).rollback(alias)
+            self.go_back(name, alias, said)
         except UnknownVersionError:
             return
-        self.oracle.answers.saw_holder(name, alias, version.number, intent.begun)
 
     def unset(self, name: str) -> None:
         """Take an alias away."""
-        self.registry.model(name).unset(self.random.choice(ALIASES))
+        self.take_away(name, self.random.choice(ALIASES))
 
     def delete(self, name: str) -> None:
         """Delete some version."""
-        self._some(name).delete()
+        self.change(self._some(name), "delete", **self._reason())
 
     def restore(self, name: str) -> None:
         """Bring some version back."""
-        self._some(name).restore()
+        self.change(self._some(name), "restore")
 
     def hold(self, name: str) -> None:
         """Hold some version."""
-        self._some(name).hold()
+        self.change(self._some(name), "hold")
 
     def unhold(self, name: str) -> None:
         """Let some version go that was held."""
-        self._some(name).unhold()
+        self.change(self._some(name), "unhold")
 
     def label(self, name: str) -> None:
         """Give some version a label."""
         version = self._some(name)
-        try:
-            if self.random.random() < 0.5:  # noqa: PLR2004  either way
-                version.set_label(bump="minor")
-            else:
-                version.set_label("1.0.0")
-        except UnknownLabelError:
-            return
+        either = self.random.random() < 0.5  # noqa: PLR2004  either way
+        self.give_label(version, {"bump": "minor"} if either else {"label": "1.0.0"})
 
     def close(self, name: str) -> None:
         """Close the model."""
-        self.registry.model(name).close()
+        self.turn(name, "close")
 
     def open(self, name: str) -> None:
         """Open the model again."""
-        self.registry.model(name).open()
+        self.turn(name, "open")
+
+    # -- what people say -------------------------------------------------------------------------------------
 
     def tag(self, name: str) -> None:
         """Tag some version."""
-        self._some(name).tag(by=str(self.index))
+        self.say(self._some(name), "tag", self._new())
+
+    def note(self, name: str) -> None:
+        """Measure or describe some version, or give the model a title; read what others said."""
+        field = self.random.choice(["tag", "metric", "metric", "text", "text", "title"])
+        writes = self.random.random() < 0.6  # noqa: PLR2004  most write
+        if field == "title":
+            self.set_title(name, self._new()) if writes else self.read_title(name)
+            return
+        version = self._some(name)
+        if writes:
+            self.say(version, field, float(self._mark()) if field == "metric" else self._new())
+        else:
+            self.hear(version, field)
+
+    def _new(self) -> str:
+        """A text that nobody else writes."""
+        return f"by {self.index}: {self._mark()}"
+
+    def _mark(self) -> int:
+        return self.random.getrandbits(30)
 
     # -- the bytes -------------------------------------------------------------------------------------------
 
     def compact(self, name: str) -> None:
         """Store the versions by what they differ from each other."""
-        self._tended(lambda: self.registry.storage.compact(name))
+        self.store_anew(name)
 
     def collect(self, name: str) -> None:
         """Take away what nobody needs."""
-        self._tended(lambda: self.registry.storage.collect(name, grace=NOW))
-
-    def _tended(self, work: Callable[[], object]) -> None:
-        known = bool(self.oracle.registry)
-        try:
-            work()
-        except FormatError as error:  # nothing was ever saved here
-            require(not known, f"{self.actor.intent.kind} met {error}")
+        self.take_out(name)
 
     def erase(self, name: str) -> None:
         """Erase some version."""
-        version = self._some(name)
-        version.erase("asked for")
-        require(version.number in self.oracle.model(name).purged, f"{version.ref} was erased, and is not purged")
+        self.forget(self._some(name))
 
     def retain(self, name: str) -> None:
-        """Set a policy, by which collectors let versions go."""
+        """Set a policy, or read the one in force."""
         del name
-        self.registry.policy.set(self.random.choice(POLICIES))
+        if self.random.random() < 0.8:  # noqa: PLR2004  few ask
+            self.set_policy(self.random.choice(POLICIES))
+        else:
+            self.read_policy()

@@ -8,32 +8,35 @@ from modelkeep._collect import Collection
 from modelkeep.errors import DeletedError, ModelkeepError
 from modelkeep.layout import data_prefix
 from modelkeep.registry import Registry
-from modelkeep.testing.simulate.deeds import NOW, Deeds, bytes_of, payload_of
+from modelkeep.testing.simulate.history import History
+from modelkeep.testing.simulate.operations import NOW, Operations, bytes_of
 from modelkeep.testing.simulate.oracle import Oracle
 from modelkeep.testing.simulate.truth import ModelTruth, require
 from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Violation, World
 
 
-def check_end(world: World, oracle: Oracle, plays: Iterable[Deeds]) -> None:
+def check_end(world: World, oracle: Oracle, history: History, plays: Iterable[Operations]) -> None:
     """Collect once, without faults; then every version that was not purged loads bit for bit, and all verifies."""
     _check_saves(oracle, plays)
     world.is_quiet = True
-    last = Actor(-1, intent=Intent("the last collector", "", world.step))
-    registry = Registry(SimulatedStore(world, last), system=world.system(last))
+    last = Operations(world, oracle, history, -1)
+    last.actor = Actor(-1, intent=Intent("the last collector", "", world.step))
+    last.registry = Registry(SimulatedStore(world, last.actor), system=world.system(last.actor))
     try:
         for name in sorted({item.key.split("/")[1] for item in world.objects.list("models/")}):
-            _collect(registry, world, name, oracle.model(name))  # that of uploads alone, too
+            _collect(last, name, oracle.model(name))  # that of uploads alone, too
         for name, truth in oracle.models.items():
             if truth.payloads:
-                _check_model(registry, name, truth)
+                _check_model(last, name, truth)
                 _check_erased(world, name, truth)
+        _ask_all(last)
         if oracle.registry:
-            _verify(registry)
+            _verify(last.registry)
     except ModelkeepError as error:
         raise Violation(f"at the end: {type(error).__name__}: {error}") from None
 
 
-def _check_saves(oracle: Oracle, plays: Iterable[Deeds]) -> None:
+def _check_saves(oracle: Oracle, plays: Iterable[Operations]) -> None:
     for play in plays:
         for name, payload in play.acknowledged:
             require(payload in oracle.model(name).payloads.values(), f"acknowledged, and not there: {payload}")
@@ -42,12 +45,13 @@ def _check_saves(oracle: Oracle, plays: Iterable[Deeds]) -> None:
             require(not there, f"refused, and there all the same: {refused}")
 
 
-def _collect(registry: Registry, world: World, name: str, truth: ModelTruth) -> None:
-    before = {item.key: item.size for item in world.objects.list(data_prefix(name))}
+def _collect(last: Operations, name: str, truth: ModelTruth) -> None:
+    objects = last.world.objects
+    before = {item.key: item.size for item in objects.list(data_prefix(name))}
     rewrites = any(truth.packs[number][-1] not in truth.condemned for number in truth.erased)  # they were cut off
-    planned = registry.storage.collect(name, dry_run=True, grace=NOW)
-    done = registry.storage.collect(name, grace=NOW)
-    there = {item.key for item in world.objects.list(data_prefix(name))}
+    planned = last.registry.storage.collect(name, dry_run=True, grace=NOW)
+    done = last.take_out(name)
+    there = {item.key for item in objects.list(data_prefix(name))}
     went = {key: size for key, size in before.items() if key not in there}
     would, did = _packs_of(planned), _packs_of(done)
     foretold = would.items() <= went.items() if rewrites else would == went
@@ -70,21 +74,21 @@ def _check_erased(world: World, name: str, truth: ModelTruth) -> None:
         require(not left, f"{name}:{number} was erased, and {left} still hold it")
 
 
-def _check_model(registry: Registry, name: str, truth: ModelTruth) -> None:
-    model = registry.model(name)
-    listed = {version.number: version for version in model.versions(deleted=True)}
+def _check_model(last: Operations, name: str, truth: ModelTruth) -> None:
+    listed = {version.number: version for version in last.read_all(name)}
     require(set(listed) == set(truth.payloads), f"{name} lists {sorted(listed)}, not {sorted(truth.payloads)}")
-    for number, payload in truth.payloads.items():
+    for number in truth.payloads:
         version = listed[number]
         require(version.label == truth.own_label.get(number), f"{name}:{number} has another label")
         if number in truth.purged:
-            _check_gone(registry, name, number)
+            _check_gone(last.registry, name, number)
             continue
         try:
-            require(payload_of(version.load()) == payload, f"{name}:{number} loads something else")
+            last.read(version)
         except ModelkeepError as error:
             raise Violation(f"{name}:{number} does not load: {error}") from None
-    holders = {alias: version.number for alias, version in model.aliases.items()}
+    last.read_versions(name)
+    holders = last.read_aliases(name)
     expected = {alias: stack[-1] for alias, stack in truth.stacks.items() if stack}
     require(holders == expected, f"aliases of {name} read as {holders}, not {expected}")
 
@@ -94,7 +98,28 @@ def _check_gone(registry: Registry, name: str, number: int) -> None:
         registry.load(f"{name}:{number}")
     except DeletedError:
         return
-    raise Violation(f"{name}:{number} was purged, and loads")
+    require(False, f"{name}:{number} was purged, and loads")
+
+
+def _ask_all(last: Operations) -> None:
+    """Look at all that somebody wrote and nobody need have read, for the search to have the last word on."""
+    written = {(c.kind, c.name, c.asked.get("number", 0)): None for c in last.history.calls if c.kind in _LOOKED_AT}
+    kinds = {kind for kind, _, _ in written}
+    if "set policy" in kinds and last.oracle.registry:
+        last.read_policy()
+    for kind, name, number in written:
+        truth = last.oracle.model(name)
+        if kind == "set title" and truth.payloads:
+            last.read_title(name)
+        elif number in truth.payloads and number not in truth.purged:
+            version = last.registry.model(name).version(number)
+            if kind == "hold":
+                last.read_held(version)
+            else:
+                last.hear(version, kind.removeprefix("set "))
+
+
+_LOOKED_AT = frozenset({"hold", "set tag", "set metric", "set text", "set title", "set policy"})
 
 
 def _verify(registry: Registry) -> None:

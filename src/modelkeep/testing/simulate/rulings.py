@@ -146,7 +146,8 @@ def _alias(scene: Scene, op: Op) -> None:
         expected = _alive_below(truth, stack)
         scene.require(bool(expected) and expected[-1] == number, f"rollback to {number}, from {stack}")
         first = scene.intent.facts.get("first holder", stack[-1])
-        scene.require(first == stack[-1], f"a rollback from {stack[-1]} by one who saw {first}: too far")
+        expect = scene.intent.facts.get("expect", first)
+        scene.require(first == expect == stack[-1], f"a rollback from {stack[-1]} by one who saw {expect}: too far")
         stack[:] = expected
     else:
         expect = scene.intent.facts.get("expect", truth.holder(alias))
@@ -246,8 +247,12 @@ LAST = 2  # versions that the policies of schedules keep
 # -- notes, and what every journal knows -------------------------------------------------------------------------
 
 
-def _tag(scene: Scene, op: Op) -> None:
-    scene.require(op["number"] in scene.truth.payloads, "tags a version that is not there")
+def _title(scene: Scene, op: Op) -> None:
+    scene.require(isinstance(op["title"], str), f"the title {op['title']!r}")
+
+
+def _said(scene: Scene, op: Op) -> None:
+    scene.require(op["number"] in scene.truth.payloads, f"{op['op']} of a version that is not there")
 
 
 def _cancel(scene: Scene, op: Op) -> None:
@@ -270,6 +275,9 @@ RULINGS: dict[str, Callable[[Scene, Op], None]] = {
     "hold": _hold,
     "unhold": _unhold,
     "purge": _purge,
-    "tag": _tag,
+    "title": _title,
+    "tag": _said,
+    "measure": _said,
+    "describe": _said,
     "cancel": _cancel,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -11,10 +13,28 @@ from modelkeep.testing.simulate.world import Violation
 Moment = tuple[int, int | None]
 
 
+_silent: list[bool] = []
+
+
 def require(condition: bool, message: str) -> None:
     """Raises `Violation` unless *condition* holds."""
-    if not condition:
+    if not condition and not _silent:
         raise Violation(message)
+
+
+def is_silent() -> bool:
+    """Whether nothing is judged but by the search over histories."""
+    return bool(_silent)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Have the oracle keep its judgements to itself for the length of a block, to see what the search finds alone."""
+    _silent.append(True)
+    try:
+        yield
+    finally:
+        _silent.pop()
 
 
 @attrs.define

@@ -49,15 +49,44 @@ class Intent:
     facts: dict[str, Any] = attrs.Factory(dict)
 
 
+@attrs.frozen(slots=True)
+class Touch:
+    """What a storage call reads or writes.
+
+    Args:
+        keys: the objects; of a listing what their keys begin with.
+        writes: whether it changes them.
+        lists: whether it is a listing.
+    """
+
+    keys: tuple[str, ...]
+    writes: bool = False
+    lists: bool = False
+
+    def meets(self, other: Touch) -> bool:
+        """Whether it matters which of the two calls is first."""
+        if not (self.writes or other.writes):
+            return False
+        if self.lists:
+            return any(key.startswith(self.keys) for key in other.keys)
+        if other.lists:
+            return other.meets(self)
+        return not set(self.keys).isdisjoint(other.keys)
+
+
+_NOTHING = Touch(())
+
+
 @attrs.define
 class Actor:
-    """A process: its greenlet, what it is about, and whether it was killed."""
+    """A process: its greenlet, what it is about, whether it was killed, and the call that it makes next."""
 
     index: int
     greenlet: Any = None
     intent: Intent = attrs.Factory(lambda: Intent("nothing", "", 0))
     dead: bool = False
     outage: int = 0
+    next: Touch = _NOTHING
 
 
 class World:
@@ -69,6 +98,7 @@ class World:
         watch_delete: told of every object that is about to go, at the moment that it goes.
         attempt: told of every create that is asked for, before anything happens.
         overwrites: a store without create-if-absent, for a planted fault.
+        silent: nothing is judged on the way.
     """
 
     def __init__(
@@ -79,6 +109,7 @@ class World:
         attempt: Callable[[str, Intent], None],
         *,
         overwrites: bool = False,
+        silent: bool = False,
     ) -> None:
         self.seed = seed
         self.random = random.Random(seed)  # noqa: S311  a simulation wants the same numbers again
@@ -90,6 +121,7 @@ class World:
         self.directed = seed % 3 == 0
         self.flaky = seed % 3 == 1
         self.stores = seed % 3 == 2  # noqa: PLR2004  the third third
+        self.silent = silent
         self.is_quiet = False  # nobody else is there, and nothing goes wrong
         self.attempt = attempt
         self._watch = watch
@@ -130,12 +162,19 @@ class World:
             if self._late and self.random.random() < 0.1:  # noqa: PLR2004  requests arrive late, not never
                 self._deliver()
                 continue
-            actor = self.random.choice(self._ready)
-            actor.greenlet.switch()
-            if actor.greenlet.dead:
-                self._ready.remove(actor)
+            self.go_on(self.random.choice(self._ready))
         while self._late and not self.violations and self.random.random() < 0.9:  # noqa: PLR2004  some never arrive
             self._deliver()
+
+    def waiting(self) -> list[Actor]:
+        """The actors that are not done."""
+        return list(self._ready)
+
+    def go_on(self, actor: Actor) -> None:
+        """Let *actor* make the call that it waits with, and go on until the next."""
+        actor.greenlet.switch()
+        if actor.greenlet.dead:
+            self._ready.remove(actor)
 
     def _deliver(self) -> None:
         effect = self._late.pop(self.random.randrange(len(self._late)))
@@ -144,7 +183,7 @@ class World:
         except (StoreError, ObjectExistsError):
             return  # nobody waits for the answer
 
-    def pause(self, actor: Actor) -> None:
+    def pause(self, actor: Actor, touch: Touch) -> None:
         """A storage call begins: others may go first."""
         if actor.dead:
             raise greenlet.GreenletExit
@@ -153,6 +192,7 @@ class World:
             return
         if self.step > _MAX_STEPS:
             self.violate("an actor never ends")
+        actor.next = touch
         self._scheduler.switch()
         if self.violations:
             raise greenlet.GreenletExit
@@ -178,9 +218,9 @@ class World:
             actor.outage = _OUTAGE
         return fault
 
-    def write(self, actor: Actor, effect: Effect, *, creates: bool = False) -> None:
+    def write(self, actor: Actor, keys: list[str], effect: Effect, *, creates: bool = False) -> None:
         """Carry out a writing request, or do not, and answer, or do not."""
-        self.pause(actor)
+        self.pause(actor, Touch(tuple(keys), writes=True))
         fault = self._write_fault(actor, *(["own retry"] if creates else []))
         if fault == "crash before":
             self.crash(actor)
@@ -198,15 +238,23 @@ class World:
         if fault == "own retry":
             effect()  # a client library that had no answer asks again, and is told that the key is taken
 
-    def read(self, actor: Actor, effect: Callable[[], Any]) -> Any:
+    def read(self, actor: Actor, touch: Touch, effect: Callable[[], Any]) -> Any:
         """Carry out a reading request, or time out."""
-        self.pause(actor)
+        self.pause(actor, touch)
         fault = self._fault("time-out", "time-out", "time-out", "crash")
         if fault == "crash":
             self.crash(actor)
         if fault:
             raise StoreError("read timed out (simulated)")
         return effect()
+
+    def parts(self, keys: list[str]) -> Iterator[list[str]]:
+        """How a request for several objects is carried out: in parts, in any order."""
+        self.random.shuffle(keys)
+        while keys:
+            count = self.random.randint(1, len(keys))
+            part, keys = keys[:count], keys[count:]
+            yield part
 
     def crash(self, actor: Actor) -> None:
         """Kill the process at this very call."""
@@ -236,6 +284,9 @@ class World:
             judge(*about)
         except Violation as violation:
             self.violations.append(violation)
+        except LookupError:  # a truth that nobody judged need not hang together
+            if not self.silent:
+                raise
 
 
 @attrs.frozen
@@ -250,11 +301,11 @@ class SimulatedStore:
         """See `Store.create`."""
         intent = self.actor.intent
         self.world.attempt(key, intent)
-        self.world.write(self.actor, lambda: self.world.create(key, value, intent), creates=True)
+        self.world.write(self.actor, [key], lambda: self.world.create(key, value, intent), creates=True)
 
     def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
         """See `Store.get`."""
-        found: bytes = self.world.read(self.actor, lambda: self.world.objects.get(key, span))
+        found: bytes = self.world.read(self.actor, Touch((key,)), lambda: self.world.objects.get(key, span))
         return found
 
     def get_into(self, key: str, offset: int, target: memoryview) -> int:
@@ -266,25 +317,23 @@ class SimulatedStore:
         asked = list(keys)
         if self.world.is_quiet:
             return self.world.objects.get_many(asked)
-        self.world.random.shuffle(asked)
         found: dict[str, bytes] = {}
-        while asked:
-            count = self.world.random.randint(1, len(asked))
-            part, asked = asked[:count], asked[count:]
-            found.update(self.world.read(self.actor, partial(self.world.objects.get_many, part)))
+        for part in self.world.parts(asked):
+            found.update(self.world.read(self.actor, Touch(tuple(part)), partial(self.world.objects.get_many, part)))
         return found
 
     def put_pack(self, key: str, source: Iterable[Buffer]) -> None:
         """See `Store.put_pack`."""
         value = b"".join(source)
-        self.world.write(self.actor, lambda: self.world.objects.put_pack(key, [value]))
+        self.world.write(self.actor, [key], lambda: self.world.objects.put_pack(key, [value]))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See `Store.list`."""
-        found: Iterator[StoredObject] = self.world.read(self.actor, lambda: self.world.objects.list(prefix))
+        touch = Touch((prefix,), lists=True)
+        found: Iterator[StoredObject] = self.world.read(self.actor, touch, lambda: self.world.objects.list(prefix))
         return found
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Store.delete`."""
         asked, intent = list(keys), self.actor.intent
-        self.world.write(self.actor, lambda: self.world.delete(asked, intent))
+        self.world.write(self.actor, asked, lambda: self.world.delete(asked, intent))
