@@ -18,14 +18,14 @@ SOURCE = Path(modelkeep.__file__).parent
 # A package on a floor takes everything below it along. See docs/design for why each lies where it lies.
 FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
-    4: ("integrations", "testing", "cli", "pages", "upkeep", "demo", "__main__"),
+    4: ("integrations", "testing", "cli", "pages", "upkeep", "verifying", "demo", "__main__"),
     3: (
         *("registry", "facts", "saving", "model", "modelversion", "arguments", "tensors"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
     ),
     2: (
         *("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
-        *("_verify", "_dead", "_rulings", "_collect", "_erase"),
+        *("_verify", "_crosscheck", "_lost", "_report", "_repair", "_dead", "_rulings", "_collect", "_erase"),
         *("_survey", "_fates", "_places", "_repack", "_rewrite", "_compact"),
     ),
     1: (

@@ -670,6 +670,22 @@ def test_a_child_forked_while_another_thread_reads_cold_collects_its_garbage() -
 # Tiles
 
 
+@pytest.mark.parametrize("each", [7_000, 6_000], ids=["more", "as much"])
+def test_a_tile_of_tiles_is_written_only_if_readers_unpack_it_and_takes_little_memory(each: int) -> None:
+    store = MemoryStore()
+    raws = [b"0" * each + b"\n\n"] * 100
+    for index in range(99):
+        tiles.write(store, PREFIX, index, raws)
+    tracemalloc.start()
+    try:
+        tiles.write(store, PREFIX, 99, raws)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tile_key(PREFIX, 2, 0) in objects(store)) == (each * 10_000 < 1 << 26)
+    assert peak < 8 << 20  # bytes; all of them unpacked take 60 MB
+
+
 @st.composite
 def random_journals(draw: st.DrawFn) -> tuple[MemoryStore, MemoryStore]:
     """The same random journal with and without tiles; entries may be void."""

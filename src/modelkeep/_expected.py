@@ -19,6 +19,8 @@ from modelkeep.packs import padding_faults
 from modelkeep.reading import Finding
 from modelkeep.version import Place
 
+_NOT_ITS_OWN = {"identity", "place"}  # a manifest that differs in these is that of another version
+
 
 @attrs.define
 class Expected:
@@ -29,12 +31,18 @@ class Expected:
         extents: for each pack, what lies in it: (offset, length).
         wanted: for each pack, its pieces, each once, and what it is for.
         in_part: packs of a version that was moved or purged, or whose manifest cannot be read: more may lie in them.
+        harmed: for each pack that was looked at, the pieces that are not as written: (offset, length).
+        gone: packs that are missing or cannot be read.
+        unread: versions whose manifest cannot be read, or is that of another.
     """
 
     line: Line
     extents: dict[str, set[tuple[int, int]]] = attrs.Factory(dict)
     wanted: dict[str, dict[Piece, str]] = attrs.Factory(dict)
     in_part: set[str] = attrs.Factory(lambda self: set(_with_leavings(self.line)), takes_self=True)
+    harmed: dict[str, set[tuple[int, int]]] = attrs.Factory(dict)
+    gone: set[str] = attrs.Factory(set)
+    unread: set[int] = attrs.Factory(set)
 
     def add(self, number: int) -> Iterator[Finding]:
         """Read the manifest of a version; gives what is wrong with it. One request."""
@@ -47,15 +55,23 @@ class Expected:
         try:
             manifest = Manifest.parse(self.line.home.store.get(key, (place.offset, place.length)))
         except (MissingObjectError, StoreError):
-            self.in_part.update(known.packs)
+            self._note_unread(number)
             return  # reported with its pack
         except ManifestError as error:
-            self.in_part.update(known.packs)
+            self._note_unread(number)
             yield Finding(key, f"the manifest of version {number} is damaged: {error}", "damaged")
             return
-        self._add_pieces(number, manifest)
-        for what in _differing(known, manifest):
+        differing = list(_differing(known, manifest))
+        if _NOT_ITS_OWN.isdisjoint(differing):
+            self._add_pieces(number, manifest)
+        else:
+            self._note_unread(number)  # a load refuses it, too
+        for what in differing:
             yield Finding(key, f"the manifest and the journal differ in the {what} of version {number}", "damaged")
+
+    def _note_unread(self, number: int) -> None:
+        self.unread.add(number)
+        self.in_part.update(self.line.versions.state.lines[number].packs)
 
     def _add_pieces(self, number: int, manifest: Manifest) -> None:
         for path, pieces in manifest.files:
@@ -70,9 +86,35 @@ class Expected:
         for piece, what in self.wanted.get(pack, {}).items():
             end = piece.offset + piece.stored
             if not _is_as_written(piece, memoryview(raw)[piece.offset : end]):
+                self.harmed.setdefault(pack, set()).add((piece.offset, piece.stored))
                 yield Finding(key, f"bytes {piece.offset} to {end}, of {what}, are not as written", "damaged")
-        if pack not in self.in_part:
-            yield from (Finding(key, wrong, "damaged") for wrong in padding_faults(raw, self.extents.get(pack, ())))
+        extents = None if pack in self.in_part else self.extents.get(pack, ())
+        yield from (Finding(key, wrong, "damaged") for wrong in padding_faults(raw, extents))
+
+    def misfits(self, pack: str, size: int) -> Iterator[Finding]:
+        """What the size of a pack alone tells to be wrong."""
+        extents = self.extents.get(pack, set())
+        end = max((offset + length for offset, length in extents), default=0)
+        if size < end or (size > end and pack not in self.in_part):
+            cut = {(offset, length) for offset, length in extents if offset + length > size}
+            self.harmed.setdefault(pack, set()).update(cut)
+            yield Finding(pack_key(self.line.name, pack), f"{end} bytes belong there and {size} are there", "damaged")
+
+    def harm_to(self, number: int) -> set[str]:
+        """The packs for which a version cannot be read, of those that were looked at; none if it can.
+
+        One request if one of its packs has harm, else none.
+        """
+        known = self.line.versions.state.lines[number]
+        if number in self.unread or known.at.pack in self.gone:
+            return {known.at.pack}
+        if self.gone.isdisjoint(known.packs) and self.harmed.keys().isdisjoint(known.packs):
+            return set()
+        at = known.at
+        raw = self.line.home.store.get(pack_key(self.line.name, at.pack), (at.offset, at.length))
+        manifest = Manifest.parse(raw)
+        lies = ((manifest.packs[one.pack], (one.offset, one.stored)) for one in manifest.pieces())
+        return {pack for pack, span in lies if pack in self.gone or span in self.harmed.get(pack, ())}
 
 
 def _with_leavings(line: Line) -> Iterator[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import attrs
 
+from modelkeep._crosscheck import Pasts, holders, tails, texts
 from modelkeep._dead import needed
-from modelkeep._expected import Expected, texts_of
+from modelkeep._expected import Expected
 from modelkeep._home import Home
 from modelkeep._line import Line
-from modelkeep.digest import digest
+from modelkeep._lost import Loss, lost_in, lost_with
+from modelkeep._repair import Repair, announced, dropped_entries, dropped_packs, tiled
+from modelkeep._report import Report
 from modelkeep.errors import (
     FormatError,
     IntegrityError,
@@ -31,156 +35,129 @@ from modelkeep.layout import (
     data_prefix,
     entry_key,
     is_probe,
-    journal_prefix,
     model_prefix,
+    number_of,
     pack_key,
-    text_key,
 )
+from modelkeep.progress import Progress, reporter
 from modelkeep.reading import Finding
 from modelkeep.ref import decode_name
+from modelkeep.stores.port import StoredObject
 
-_HARMLESS = ("leftover", "unlisted")
-
-
-@attrs.frozen
-class Report:
-    """What a verification found.
-
-    Args:
-        findings: what is wrong, or worth knowing, object by object.
-        models: how many models were read.
-        versions: how many versions were read.
-        bytes: how many bytes were read from packs.
-    """
-
-    findings: tuple[Finding, ...]
-    models: int
-    versions: int
-    bytes: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong; uploads that no entry names, probes, and an unlisted model are harmless."""
-        return all(finding.kind in _HARMLESS for finding in self.findings)
+_UNREAD = ("damaged", "missing", "unreadable", "foreign")
 
 
 @attrs.define
-class _Count:
+class _Run:
+    """One verification: of what, how, and what has come up so far."""
+
+    home: Home
+    registry: str
+    advance: Callable[[int], None]
+    quick: bool = False
+    repair: bool = False
+    announced: set[str] = attrs.Factory(set)
+    blamed: dict[str, tuple[str, ...]] = attrs.Factory(dict)
     models: int = 0
     versions: int = 0
     bytes: int = 0
+    lost: list[Loss] = attrs.Factory(list)
+    whole: int = 0
+    repairs: list[Repair] = attrs.Factory(list)
+
+    def line(self, name: str) -> Line:
+        """A model as the storage itself has it."""
+        return Line.open(self.home, name, self.registry, cached=False)
+
+    def mended(self, repairs: Iterable[Repair]) -> set[str]:
+        """Note what was repaired; gives the keys of what was."""
+        found = list(repairs)
+        self.repairs += found
+        return {one.key for one in found if not one.failed}
+
+    def note_lost(self, losses: Iterable[Loss]) -> int:
+        """Note what is lost; gives how many."""
+        found = list(losses)
+        self.lost += found
+        return len(found)
 
 
-@attrs.frozen
-class _Past:
-    """What the entries of a journal say about other objects, kept from one replay.
-
-    Args:
-        digests: of the entries, by number.
-        seen: for each head of a sister that an entry notes: the number of the entry, the sister, the head.
-        aliases: for each alias that an entry sets: the number of the entry, the operation.
-        texts: for each text that an entry refers to: its transaction, the digest of the text.
-    """
-
-    digests: dict[int, str] = attrs.Factory(dict)
-    seen: list[tuple[int, str, Any]] = attrs.Factory(list)
-    aliases: list[tuple[int, dict[str, Any]]] = attrs.Factory(list)
-    texts: list[tuple[str, str]] = attrs.Factory(list)
-
-    @classmethod
-    def of(cls, journal: Journal[Any]) -> _Past:
-        """Replay a journal as far as it was read."""
-        past = cls()
-        for entry, _, void in journal.replay():
-            past.digests[entry.number] = entry.digest
-            past.seen.extend((entry.number, sister, head) for sister, head in entry.seen.items())
-            past.aliases.extend((entry.number, op) for op in ([] if void else entry.ops) if op["op"] == "alias")
-            past.texts.extend((entry.tx, said) for said in texts_of(entry))
-        return past
-
-
-class _Pasts:
-    """The pasts of journals, each replayed once, and again only where it was read on since."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[int, _Past]] = {}
-
-    def of(self, journal: Journal[Any]) -> _Past:
-        """That of a journal.
-
-        Raises:
-            IntegrityError: an entry was damaged or lost since it was read.
-        """
-        head, past = self._known.get(journal.prefix, (-1, _Past()))
-        if head != journal.head:
-            head, past = journal.head, _Past.of(journal)
-            self._known[journal.prefix] = head, past
-        return past
-
-
-def verify(home: Home) -> Report:
+def verify(
+    home: Home, name: str | None = None, *, quick: bool = False, repair: bool = False, progress: Progress = None
+) -> Report:
     """Read everything and check every byte. See `Storage.verify`."""
-    count = _Count()
+    fresh = Home(home.store, home.system)  # as it is now, not as it once was
     try:
-        registry = Home(home.store, home.system).existing()  # as it is now, not as it once was
+        registry = fresh.existing()
     except IntegrityError as error:
-        return Report((Finding(MARKER, str(error), "damaged"),), 0, 0, 0)
+        return _unreadable(home, Finding(MARKER, str(error), "damaged"), name)
     except FormatError as error:
-        if "format" in error.facts or not _names(home):
+        if "format" in error.facts or not _sizes(home):
             raise
-        return Report((Finding(MARKER, str(error), "missing"),), 0, 0, 0)
-    return Report(tuple(_findings(home, registry, count)), count.models, count.versions, count.bytes)
+        return _unreadable(home, Finding(MARKER, "it is missing although models lie here", "missing"), name)
+    if repair:
+        fresh.prepare()
+    sizes = _sizes(home, name)
+    if name is not None and name not in sizes:
+        raise Line.open(home, name, registry).unknown()
+    with reporter(progress, sum(sizes.values())) as advance:
+        run = _Run(home, registry, advance, quick, repair)
+        found = tuple(_findings(run, sorted(sizes), name))
+    return Report(
+        found, run.models, run.versions, run.bytes, tuple(run.lost), run.whole, tuple(run.repairs), quick=quick
+    )
+
+
+def _unreadable(home: Home, finding: Finding, only: str | None) -> Report:
+    """Without the marker nothing can be loaded, and nothing more be said."""
+    return Report((finding,), 0, 0, 0, tuple(Loss(name, (), (MARKER,)) for name in sorted(_sizes(home, only))))
 
 
 def all_journals(home: Home, registry: str) -> Iterator[Journal[Any]]:
     """Every journal of a registry, as the storage itself has it; none is read yet."""
-    for name in _names(home):
+    for name in sorted(_sizes(home)):
         line = Line.open(home, name, registry, cached=False)
         yield from (line.versions, line.releases, line.notes)
     yield home.policy(registry, cached=False)
 
 
-def _names(home: Home) -> list[str]:
-    names = set()
-    for item in home.store.list("models/"):
+def _sizes(home: Home, name: str | None = None) -> dict[str, int]:
+    """Every model, or the one of that name, with the bytes of its packs. One listing."""
+    found: dict[str, int] = {}
+    for item in home.store.list("models/" if name is None else model_prefix(name)):
         with suppress(InvalidNameError):
-            names.add(decode_name(item.key.split("/")[1]))
-    return sorted(names)
+            own = decode_name(item.key.split("/")[1])
+            found[own] = found.get(own, 0) + (item.size if item.key.startswith(data_prefix(own)) else 0)
+    return found
 
 
-def _findings(home: Home, registry: str, count: _Count) -> Iterator[Finding]:
-    for name in _names(home):
-        yield from _history(Line.open(home, name, registry, cached=False))
-    yield from home.policy(registry, cached=False).verify()
-    announced = set(_announced(home))
-    for name in _names(home):
-        line = Line.open(home, name, registry, cached=False)
-        count.models += 1
-        try:
-            for journal in (line.releases, line.versions, line.notes):
-                journal.refresh()
-        except ModelkeepError:
-            continue  # reported already, and without it nothing more can be said
-        yield from _contents(line, count)
-        if line.versions.state.is_open and name not in announced:
-            yield Finding(catalog_key(name), "models() does not list the model: its marker is missing", "unlisted")
-    yield from _strays(home)
-
-
-def _strays(home: Home) -> Iterator[Finding]:
-    for item in home.store.list(CATALOG):
-        if item.size or _announced_name(item.key) is None:
-            yield Finding(item.key, "it is no marker of a model", "stray")
-    for item in home.store.list(PROBES):
+def _findings(run: _Run, names: Sequence[str], only: str | None) -> Iterator[Finding]:
+    for name in names:
+        found = list(_history(run, run.line(name)))
+        run.blamed[name] = tuple(one.key for one in found if one.kind in _UNREAD and "/notes/" not in one.key)
+        yield from found
+    if only is None:
+        yield from _journal(run, run.home.policy(run.registry, cached=False))
+    markers = list(run.home.store.list(CATALOG if only is None else catalog_key(only)))
+    run.announced = {own for item in markers if (own := _announced_name(item.key)) is not None}
+    mine = [item for item in markers if only in (None, _announced_name(item.key))]
+    for name in names:
+        run.models += 1
+        yield from _model(run, run.line(name))
+    for item in mine:
+        yield from _marker(run, item, names)
+    for item in [] if only else run.home.store.list(PROBES):
         if is_probe(item.key):
             yield Finding(item.key, "a doctor left it behind, or is at work; it may be deleted", "leftover")
 
 
-def _announced(home: Home) -> Iterator[str]:
-    for item in home.store.list(CATALOG):
-        name = _announced_name(item.key)
-        if name is not None:
-            yield name
+def _marker(run: _Run, item: StoredObject, names: Collection[str]) -> Iterator[Finding]:
+    name = _announced_name(item.key)
+    if item.size or name is None:
+        yield Finding(item.key, "it is no marker of a model", "stray")
+    elif name not in names and not _sizes(run.home, name):  # a first save may have come since models were listed
+        problem = f"nothing of {name} is there: its first save broke off, or all of it is lost: see your backup"
+        yield Finding(item.key, problem, "leftover")
 
 
 def _announced_name(key: str) -> str | None:
@@ -189,107 +166,142 @@ def _announced_name(key: str) -> str | None:
     return None
 
 
-def _history(line: Line) -> Iterator[Finding]:
+def _history(run: _Run, line: Line) -> Iterator[Finding]:
     """Every entry and tile of a line, and what says where it was born."""
     try:
         line.birth.elsewhere()
     except IntegrityError as error:
         yield Finding(line.birth.key, str(error), "damaged")
         return  # every journal of the line hangs on it
-    for journal in (line.versions, line.releases, line.notes):
-        yield from journal.verify()
+    found = [finding for journal in _journals(line).values() for finding in _journal(run, journal)]
+    foreign = [finding for finding in found if finding.kind == "foreign"]
+    if foreign:
+        yield Finding(
+            line.birth.key, f"it is missing, or {foreign[0].key} is another's: {foreign[0].problem}", "missing"
+        )
+    if len(foreign) == 1 or line.birth.elsewhere():  # else it is surely the origin that is not there
+        yield from (attrs.evolve(finding, kind="damaged") for finding in foreign)
+    yield from (finding for finding in found if finding.kind != "foreign")
 
 
-def _contents(line: Line, count: _Count) -> Iterator[Finding]:
-    """What the journals of a line, which are sound, say about each other, its packs and its texts."""
-    pasts = _Pasts()
-    tails, texts = partial(_tails, pasts=pasts), partial(_texts, pasts=pasts)
-    for check in (partial(_holders, pasts=pasts), tails, partial(_packs, count=count), texts):
+def _journal(run: _Run, journal: Journal[Any]) -> Iterator[Finding]:
+    """Every entry and tile of a journal.
+
+    What breaks a rule behind an entry that cannot be read may well be legal with it, so nothing is said of that.
+    """
+    found = journal.verify()
+    lost = [number_of(finding.key) or 0 for finding in found if finding.kind in _UNREAD]
+    known = min(lost, default=sys.maxsize)
+    found = [finding for finding in found if finding.kind != "void" or (number_of(finding.key) or 0) < known]
+    mended: set[str] = set()
+    if run.repair:
+        mended = run.mended(tiled(journal, found))
+        run.mended(dropped_entries(run.home, run.registry, journal, found))
+    yield from (finding for finding in found if finding.key not in mended)
+
+
+def _journals(line: Line) -> dict[str, Journal[Any]]:
+    return {"versions": line.versions, "releases": line.releases, "notes": line.notes}
+
+
+def _model(run: _Run, line: Line) -> Iterator[Finding]:
+    """What the journals of a model say about each other, its packs and its texts."""
+    sound, errors = {}, {}
+    for name in ("releases", "versions", "notes"):
         try:
-            yield from check(line)
+            (journal := _journals(line)[name]).refresh()
+            sound[name] = journal
+        except ModelkeepError as error:
+            errors[name] = str(error.facts.get("key", journal.prefix))  # it was reported already
+    needed_by_loads = errors.get("versions") or errors.get("releases")
+    if needed_by_loads:
+        run.note_lost(lost_with(line, run.blamed.get(line.name) or (needed_by_loads,)))
+    yield from _contents(run, line, sound)
+    if "versions" in sound and line.versions.state.is_open and line.name not in run.announced:
+        yield from _unlisted(run, line)
+
+
+def _unlisted(run: _Run, line: Line) -> Iterator[Finding]:
+    key = catalog_key(line.name)
+    if not (run.repair and key in run.mended([announced(line)])):
+        yield Finding(key, "models() does not list the model: its marker is missing", "unlisted")
+
+
+def _contents(run: _Run, line: Line, sound: Mapping[str, Journal[Any]]) -> Iterator[Finding]:
+    """What can be said by those journals of a line that are *sound*."""
+    pasts = Pasts()
+    cut: set[str] = set()
+    checks: list[Callable[[], Iterator[Finding]]] = [partial(tails, line, sound, pasts, cut)]
+    if {"versions", "releases"} <= sound.keys():
+        checks += [partial(holders, line, pasts, cut), partial(_packs, run, line, cut)]
+    if not run.quick:
+        checks.append(partial(texts, line, sound, pasts))
+    for check in checks:
+        try:
+            yield from check()
         except StoreError as error:  # what it names is reported, where it can be read by itself
             yield Finding(str(error.facts.get("key", model_prefix(line.name))), str(error), "unreadable")
 
 
-def _holders(line: Line, *, pasts: _Pasts) -> Iterator[Finding]:
-    """An alias tells number and identity by itself, so that readers need one journal; the other must agree."""
-    held = {(h.number, h.identity) for stack in line.releases.state.stacks.values() for h in stack}
-    for number, op in pasts.of(line.releases).aliases:
-        if (op["number"], op["identity"]) not in held:
-            continue
-        known = line.versions.state.lines.get(op["number"])
-        if known is None and line.versions.sealed:
-            continue  # its entry may be the one that was lost
-        if known is None or known.made.identity != op["identity"]:
-            problem = f"{op['alias']} stands on a version {op['number']} that the journal versions does not know so"
-            yield Finding(entry_key(line.releases.prefix, number), problem, "damaged")
-
-
-def _tails(line: Line, *, pasts: _Pasts) -> Iterator[Finding]:
-    """Entries carry the heads of their sisters, so a tail that was cut off shows; each lost entry is named once."""
-    journals: dict[str, Journal[Any]] = {"versions": line.versions, "releases": line.releases, "notes": line.notes}
-    if not line.versions.head and (line.releases.head or line.notes.head):
-        yield Finding(
-            entry_key(line.versions.prefix, 1), "it is missing although other journals have entries", "missing"
-        )
-    lost: dict[str, str] = {}
-    for name, journal in journals.items():
-        for writer, sister, head in pasts.of(journal).seen:
-            match head:
-                case [int(number), str(seen)] if sister in journals:
-                    if not _is_there(journals[sister], number, seen, pasts):
-                        key = entry_key(journal_prefix(line.name, sister), number)
-                        lost.setdefault(key, f"entry {writer} of {name} has seen it, and it is not as it was seen")
-    yield from (Finding(key, problem, "tail") for key, problem in lost.items())
-
-
-def _is_there(journal: Journal[Any], number: int, seen: str, pasts: _Pasts) -> bool:
-    """Whether an entry is as a sister has seen it; one whose loss was accepted need not be."""
-    if pasts.of(journal).digests.get(number) == seen or number in journal.sealed:
-        return True
-    if number <= journal.head:
-        return False
-    journal.refresh()  # it may have come since that was read
-    return pasts.of(journal).digests.get(number) == seen
-
-
-def _texts(line: Line, *, pasts: _Pasts) -> Iterator[Finding]:
-    journals: tuple[Journal[Any], ...] = (line.releases, line.notes)
-    for journal in journals:
-        for tx, said in pasts.of(journal).texts:
-            key = text_key(line.name, tx)
-            try:
-                if digest(line.home.store.get(key)) != said:
-                    yield Finding(key, "it is not the text that was written", "damaged")
-            except MissingObjectError:
-                continue  # erased
-
-
-def _packs(line: Line, *, count: _Count) -> Iterator[Finding]:
-    """Every pack of one model, each read once."""
-    expected = Expected(line)
+def _packs(run: _Run, line: Line, cut: Collection[str]) -> Iterator[Finding]:
+    """Every pack of one model, each looked at once, and what is lost with those that are not as written."""
+    expected, alive = Expected(line), 0
     for number in line.versions.state.lines:
         if number not in line.releases.state.purged:
-            count.versions += 1
+            alive += 1
             yield from expected.add(number)
-    listed = {item.key for item in line.home.store.list(data_prefix(line.name))}
+    run.versions += alive
+    listed = {item.key: item.size for item in line.home.store.list(data_prefix(line.name))}
     for pack in expected.extents:
         key = pack_key(line.name, pack)
-        listed.discard(key)
-        try:
-            raw = line.home.store.get(key)
-        except MissingObjectError:
-            line.read()  # it may have been collected since
-            if pack in needed(line.versions.state, line.releases.state):
-                yield Finding(key, "it is missing although a version needs it", "missing")
-            continue
-        except StoreError as error:
-            yield Finding(key, str(error), "unreadable")
-            continue
-        count.bytes += len(raw)
-        yield from expected.faults(pack, raw)
+        size = listed.pop(key, None)
+        yield from _sized(run, expected, pack, size) if run.quick else _read(run, expected, pack)
+    unless = "a version does of which the entry was lost" if "versions" in cut else "it is being uploaded"
     for key in sorted(listed):
-        yield Finding(key, "no version needs it: a collection takes it away, unless it is being uploaded", "leftover")
+        yield Finding(key, f"no version needs it: a collection takes it away, unless {unless}", "leftover")
+    yield from _condemned(line)
+    run.whole += alive - run.note_lost(lost_in(line, expected))
+    if "versions" in cut and not line.versions.head:
+        run.note_lost([Loss(line.name, (), (entry_key(line.versions.prefix, 1),))])
+    if run.repair:
+        run.mended(dropped_packs(run.home, run.registry, expected))
+
+
+def _sized(run: _Run, expected: Expected, pack: str, size: int | None) -> Iterator[Finding]:
+    """What the listing says of a pack."""
+    if size is None:
+        yield from _missing(expected, pack)
+        return
+    run.advance(size)
+    yield from expected.misfits(pack, size)
+
+
+def _read(run: _Run, expected: Expected, pack: str) -> Iterator[Finding]:
+    """What the bytes of a pack say."""
+    key = pack_key(expected.line.name, pack)
+    try:
+        raw = expected.line.home.store.get(key)
+    except MissingObjectError:
+        yield from _missing(expected, pack)
+        return
+    except StoreError as error:
+        expected.gone.add(pack)
+        yield Finding(key, str(error), "unreadable")
+        return
+    run.bytes += len(raw)
+    run.advance(len(raw))
+    yield from expected.faults(pack, raw)
+
+
+def _missing(expected: Expected, pack: str) -> Iterator[Finding]:
+    line = expected.line
+    line.read()  # it may have been collected since
+    if pack in needed(line.versions.state, line.releases.state):
+        expected.gone.add(pack)
+        yield Finding(pack_key(line.name, pack), "it is missing although a version needs it", "missing")
+
+
+def _condemned(line: Line) -> Iterator[Finding]:
     if line.versions.state.condemned & needed(line.versions.state, line.releases.state):
         line.releases.refresh()  # it may have been purged since that was read
     for pack in sorted(line.versions.state.condemned & needed(line.versions.state, line.releases.state)):

@@ -14,10 +14,10 @@ import attrs
 import modelkeep as mk
 from modelkeep.pages import Page, count, json_option, print_json, printable, registry_option
 from modelkeep.upkeep import UPKEEP
+from modelkeep.verifying import verify
 
 import click  # isort: skip  after what says how to get it
 
-DAMAGED = 6  # the exit status of a verify that found something wrong
 UNFIT = 7  # the exit status of a doctor that found a fault
 DEMO_FOLDER = "modelkeep-demo"
 
@@ -53,44 +53,6 @@ def demo(registry: str) -> None:
     from modelkeep.demo import run
 
     run(registry, Page())
-
-
-@cli.command(short_help="Read every byte; say what is not as it was written.")
-@registry_option
-@json_option
-@click.pass_context
-def verify(ctx: click.Context, registry: str | None, as_json: bool) -> None:
-    """Read every byte and report what is not as it was written.
-
-    Exits with 6 if something is wrong, with 0 if not. Changes nothing.
-    """
-    opened = mk.Registry(registry)
-    report = opened.storage.verify()
-    if as_json:
-        print_json({"url": opened.url, "ok": report.ok, **attrs.asdict(report)})
-    else:
-        _show_report(report, Page())
-    ctx.exit(0 if report.ok else DAMAGED)
-
-
-def _show_report(report: mk.Report, page: Page) -> None:
-    if report.findings:
-        found = sorted(report.findings, key=lambda finding: finding.key)
-        page.table(("object", "kind", "finding"), [(one.key, one.kind, one.problem) for one in found])
-    read = (
-        f"{count(report.models, 'model')}, {count(report.versions, 'version')} "
-        f"and {count(report.bytes, 'byte')} of packs read"
-    )
-    objects = count(len({finding.key for finding in report.findings}), "object")
-    if not report.findings:
-        page.say(f"ok: {read}, all as written")
-    elif report.ok:
-        page.say(f"ok: {read}, all as written; the leftovers above ({objects}) do no harm")
-    else:
-        page.say(
-            f"not ok: {count(len(report.findings), 'finding')} in {objects}; {read}. "
-            "Put objects that are damaged or missing back from a copy, and verify again"
-        )
 
 
 @cli.command(short_help="Show all that happened to the model NAME.")
@@ -209,7 +171,7 @@ def clear_cache(url: str | None) -> None:
     Page().say(f"{count(found.clear(url), 'byte')} freed in {found.root}")
 
 
-for command in UPKEEP:
+for command in (verify, *UPKEEP):
     cli.add_command(command)
 
 

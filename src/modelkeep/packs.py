@@ -62,10 +62,15 @@ def _own_manifest(raw: bytes, place: Place) -> Manifest:
     return manifest
 
 
-def padding_faults(pack: bytes, extents: Iterable[tuple[int, int]]) -> Iterator[str]:
-    """What is wrong with a pack between its extents, given as (offset, length): all of it must be accounted for."""
+def padding_faults(pack: bytes, extents: Iterable[tuple[int, int]] | None) -> Iterator[str]:
+    """What is wrong with a pack between its extents, given as (offset, length): all of it must be accounted for.
+
+    None: not all of them are known, so that only its beginning can be judged.
+    """
     if pack[: len(MAGIC)] != MAGIC:
         yield "it does not begin as a pack does"
+    if extents is None:
+        return
     at = len(MAGIC)
     for offset, length in sorted(extents):
         if offset > at and pack[at:offset].strip(b"\0"):

@@ -43,8 +43,9 @@ class Finding:
         key: the object.
         problem: what is wrong with it.
         kind: ``damaged``, ``missing``, ``unreadable``, ``void``, ``tile``, ``tail`` (an entry that others have seen),
-            ``sealed`` (an entry brought back after its loss was accepted), ``stray`` (no object of a registry), or,
-            harmless, ``leftover`` (an upload that no entry names, or a probe of a doctor) and ``unlisted``.
+            ``sealed`` (an entry brought back after its loss was accepted), ``condemned`` (a pack that a version needs),
+            ``unknown`` (an entry of a newer release), ``stray`` (no object of a registry), or, harmless, ``leftover``
+            (an upload that no entry names, or a probe of a doctor) and ``unlisted``.
     """
 
     key: str
@@ -352,8 +353,8 @@ class JournalReader(Generic[S]):
     def _check_readable(self) -> None:
         for number, problem in self._fold.faults.items():
             remedy = (
-                ""  # the problem ends with it, and a seal would lose the line
-                if self._fold.foreign
+                f"; else bring {self._birth.key} back from a backup"  # a seal would lose the line
+                if self._fold.foreign and self._birth
                 else "; bring the object back from a backup, or accept the loss with "
                 f"registry.storage.seal({self._key(number)!r})"
             )
@@ -381,7 +382,10 @@ class JournalReader(Generic[S]):
     # -- verification ----------------------------------------------------------------------------------------
 
     def verify(self) -> list[Finding]:
-        """Read every entry and tile and report what is wrong, the first bad entry first."""
+        """Read every entry and tile and report what is wrong, the first bad entry first.
+
+        An entry 1 that was born in another registry, of which nothing tells, is ``foreign``: it or the origin is bad.
+        """
         listed = tiles.listed_entries(self.store, self.prefix)
         last = _last(listed)
         raws, unreadable = self._read_each(last)
@@ -392,11 +396,15 @@ class JournalReader(Generic[S]):
             if n in unreadable
             else Finding(self._key(n), "it is missing", "missing")
             if raws[n - 1] is None
-            else Finding(self._key(n), problem, "damaged")
+            else Finding(self._key(n), problem, "foreign" if fold.foreign and n == 1 else "damaged")
             for n, problem in fold.faults.items()
         ]
         findings += self._brought_back(fold, entries)
         findings += [Finding(self._key(n), f"it is void: {rule}", "void") for n, rule in fold.void.items()]
+        findings += [
+            Finding(self._key(n), f"this release does not know its operation {op!r}", "unknown")
+            for n, op in fold.unknown.items()
+        ]
         findings += [Finding(self._key(n), "it lies far beyond the end", "stray") for n in sorted(listed) if n > last]
         sound = [raw or b"" for raw in raws]
         return findings + [Finding(*row) for row in tiles.compare(self.store, self.prefix, sound)]

@@ -12,8 +12,10 @@ from modelkeep._collect import GRACE, Collection, Purged, Removal, collect
 from modelkeep._compact import Compaction, FormCost, ModelCompaction, compact
 from modelkeep._erase import Erasure
 from modelkeep._home import Home
-from modelkeep._verify import Report
-from modelkeep.errors import InvalidValueError
+from modelkeep._lost import Loss
+from modelkeep._repair import Repair
+from modelkeep._report import Report
+from modelkeep.errors import InvalidValueError, shown
 from modelkeep.layout import number_of
 from modelkeep.progress import Progress
 from modelkeep.usage import Usage, measure
@@ -23,9 +25,11 @@ __all__ = [  # what it gives out, too
     "Compaction",
     "Erasure",
     "FormCost",
+    "Loss",
     "ModelCompaction",
     "Purged",
     "Removal",
+    "Repair",
     "Report",
     "Storage",
 ]
@@ -37,26 +41,43 @@ class Storage:
 
     _home: Home
 
-    def verify(self) -> Report:
-        """Read everything and check every byte: journals, chains, tiles, packs, padding, texts.
+    def verify(
+        self, name: str | None = None, *, quick: bool = False, repair: bool = False, progress: Progress = None
+    ) -> Report:
+        """Read everything and check every byte: journals, chains, tiles, packs, padding, texts. Say what is lost.
 
         Costs a few listings for each model, and a read of every object; entries are read some five times, since each
-        check folds them by itself. A pack is held in memory as a whole.
+        check folds them by itself. A pack is held in memory as a whole. Each piece is checked as it is stored; what
+        comes of a chain of differences is what `ModelVersion.verify` checks, too.
+
+        Args:
+            name: the model; None: all of them, the policy, and what lies there besides.
+            quick: check the structure only: journals, chains, tiles, markers, manifests, and that every pack that a
+                version needs is there and as long as it should be. Reads no other byte of packs, and no text. Costs
+                one listing and a read of the journals for each model, and one request for each version.
+            repair: write tiles and markers of the catalogue anew that are missing or wrong, and drop copies on this
+                machine that are. What cannot be computed from sound objects is left as it is: entries, packs, texts,
+                `modelkeep.json`. Needs the right to write.
+            progress: a function of (done, total), in bytes of packs; None, True and False as for `Registry.save`.
 
         Returns:
-            What was found; nothing is changed.
+            What was found, which versions are lost and which whole, and what was repaired. Without *repair* nothing is
+            changed.
 
         Raises:
             FormatError: there is no registry, or one of a newer format.
+            UnknownModelError: nothing lies under *name*.
+            AccessError: *repair* without the right to write; nothing was changed.
 
         Example:
             >>> import modelkeep as mk, numpy as np
             >>> registry = mk.Registry("memory://verify")
             >>> _ = registry.save({"w": np.zeros(3)}, "churn")
-            >>> registry.storage.verify().ok
-            True
+            >>> report = registry.storage.verify()
+            >>> report.ok, report.whole, report.lost
+            (True, 1, ())
         """
-        return _verify.verify(self._home)
+        return _verify.verify(self._home, name, quick=quick, repair=repair, progress=progress)
 
     def usage(self) -> Usage:
         """Add up the bytes of all models and versions. Costs one listing of all models, and a read of their journals.
@@ -180,7 +201,7 @@ class Storage:
             ConflictError: the entry is sound.
         """
         if not isinstance(key, str):
-            raise InvalidValueError(f"{key!r} is no key of an entry; `modelkeep verify` names them", key=key)
+            raise InvalidValueError(f"{shown(key)} is no key of an entry; `modelkeep verify` names them", key=key)
         number = number_of(key)
         prefix = key.rpartition("/")[0] + "/"
         registry = self._home.prepare()
@@ -188,4 +209,4 @@ class Storage:
             if journal.prefix == prefix and number is not None:
                 journal.seal(number)
                 return
-        raise InvalidValueError(f"{key!r} is no entry of a journal; `modelkeep verify` names them", key=key)
+        raise InvalidValueError(f"{shown(key)} is no entry of a journal; `modelkeep verify` names them", key=key)

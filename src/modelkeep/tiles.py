@@ -12,11 +12,12 @@ from contextlib import suppress
 import attrs
 
 from modelkeep import zstd
+from modelkeep.entry import DamagedError, parse
 from modelkeep.errors import ConflictError, MissingObjectError, StoreError
 from modelkeep.layout import FAN_OUT, entry_key, number_of, tile_key, tiles_prefix
 from modelkeep.stores.port import MAX_VALUE, Store
 
-_MAX_TILE = 1 << 30  # bytes, uncompressed: what a reader is willing to unpack
+_MAX_TILE = 1 << 26  # bytes, uncompressed: what a reader is willing to unpack, three times of which it takes
 SPAN = {0: FAN_OUT, 1: FAN_OUT, 2: FAN_OUT * FAN_OUT}  # entries in a tile of each level; level 0 is no tile
 _LONGEST_GAP = 2 * SPAN[2]  # entries that may lie between two tiles
 _SHORT_GAP = 10 * FAN_OUT  # entries between two tiles that are asked for without a look whether there are any
@@ -145,13 +146,33 @@ def write(store: Store, prefix: str, index: int, raws: Sequence[bytes]) -> None:
     Raises:
         StoreError: the store refused.
     """
-    _put(store, tile_key(prefix, 1, index), zstd.compress(b"".join(raws)))
+    whole = b"".join(raws)
+    if len(whole) <= _MAX_TILE:
+        _put(store, tile_key(prefix, 1, index), zstd.compress(whole))
     if (index + 1) % FAN_OUT:
         return
     below = [tile_key(prefix, 1, i) for i in range(index + 1 - FAN_OUT, index + 1)]
     found = store.get_many(below)
-    if all(split(found.get(key), FAN_OUT) for key in below):  # a bad one would stay for ever
-        _put(store, tile_key(prefix, 2, index // FAN_OUT), b"".join(found[key] for key in below))
+    room = _MAX_TILE
+    for key in below:  # one unpacked at a time
+        held = split(found.get(key), FAN_OUT)
+        room -= sum(map(len, held or ()))
+        if held is None or room < 0:  # a bad one would stay for ever
+            return
+    _put(store, tile_key(prefix, 2, index // FAN_OUT), b"".join(found[key] for key in below))
+
+
+def _holds(number: int, held: bytes, own: bytes) -> bool:
+    """Whether a tile holds an entry: the bytes that lie there, or those that must have."""
+    return held == own or (_is_sound(held, number) and not _is_sound(own, number))
+
+
+def _is_sound(raw: bytes, number: int) -> bool:
+    try:
+        parse(raw, number)
+    except DamagedError:
+        return False
+    return True
 
 
 def _put(store: Store, key: str, packed: bytes) -> None:
@@ -167,12 +188,15 @@ def listed_entries(store: Store, prefix: str) -> set[int]:
 
 
 def compare(store: Store, prefix: str, raws: Sequence[bytes]) -> Iterator[tuple[str, str, str]]:
-    """Compare every tile with the entries that it should hold; gives key, problem and kind of what differs."""
+    """Compare every tile with the entries that it should hold; gives key, problem and kind of what differs.
+
+    A tile is not to blame where an entry was damaged since: it may be the last that has the sound bytes.
+    """
     beginning = tiles_prefix(prefix)
     for item in store.list(beginning):
         tile = _tile_of(item.key, beginning)
         if tile is None:
-            yield item.key, "it is no tile", "tile"
+            yield item.key, "it is no tile", "stray"
             continue
         index, span = tile[1], SPAN[tile[0]]
         try:
@@ -180,8 +204,11 @@ def compare(store: Store, prefix: str, raws: Sequence[bytes]) -> Iterator[tuple[
         except (StoreError, MissingObjectError) as error:
             yield item.key, str(error), "unreadable"
             continue
-        own = list(raws[index * span : (index + 1) * span])
-        if held is None or held[: len(own)] != own or not own:
+        first = index * span
+        own = list(raws[first : first + span])
+        # of entries that are all gone the tile itself is the last that tells
+        if held is None or not all(map(_holds, range(first + 1, first + 1 + span), held, own or [b""] * span)):
             yield item.key, "it does not hold the bytes of its entries", "tile"
         elif len(own) < span:  # the last entries were lost after the tile was made of them
-            yield entry_key(prefix, len(raws) + 1), f"it is missing although {item.key} holds it", "missing"
+            lost = max(first, len(raws)) + 1
+            yield entry_key(prefix, lost), f"it is missing although {item.key} holds it", "missing"

@@ -1,0 +1,53 @@
+"""What damage takes away: the versions that cannot be loaded any more, and the objects to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import attrs
+
+from modelkeep._expected import Expected
+from modelkeep._line import Line
+from modelkeep.errors import MissingObjectError, StoreError
+from modelkeep.layout import pack_key
+from modelkeep.manifest import ManifestError
+
+
+@attrs.frozen
+class Loss:
+    """A version that cannot be loaded as long as objects are not as they were written.
+
+    Args:
+        ref: the version, ``churn:3``; where not even numbers can be told, all of the model, ``churn``.
+        aliases: the aliases that stand on it.
+        objects: the keys of the objects to blame; brought back as they were, the version loads again.
+    """
+
+    ref: str
+    aliases: tuple[str, ...]
+    objects: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.ref} ({', '.join(self.aliases)})" if self.aliases else self.ref
+
+
+def lost_with(line: Line, keys: tuple[str, ...]) -> Iterator[Loss]:
+    """All versions of a model of which a journal cannot be read, as far as its entries still tell of them."""
+    versions, releases = line.versions.state, line.releases.state
+    known = versions.lines if line.versions.sealed else range(1, versions.highest + 1)  # a gap is one that is lost, too
+    numbers = [number for number in known if number not in releases.purged]
+    for number in numbers:
+        yield Loss(f"{line.name}:{number}", releases.aliases_of(number), keys)
+    if not numbers:
+        yield Loss(line.name, tuple(sorted(releases.stacks)), keys)
+
+
+def lost_in(line: Line, expected: Expected) -> Iterator[Loss]:
+    """The versions that *expected*, all of whose packs were looked at, shows to be harmed."""
+    purged = line.releases.state.purged
+    for number in line.versions.state.lines:
+        with suppress(MissingObjectError, StoreError, ManifestError):  # it was moved or purged meanwhile
+            if number not in purged and (packs := expected.harm_to(number)):
+                objects = tuple(sorted(pack_key(line.name, pack) for pack in packs))
+                yield Loss(f"{line.name}:{number}", line.releases.state.aliases_of(number), objects)
