@@ -197,7 +197,7 @@ def clear_texts(line: Line, numbers: Collection[int]) -> tuple[str, ...]:
     keys = []
     for journal in journals:
         for entry, _, _ in journal.replay():
-            about = [op for op in entry.ops if op.get("number") in numbers]
+            about = [op for op in entry.ops if type(named := op.get("number")) is int and named in numbers]
             if texts_of(entry) and about and not any(op["op"] == Purge.op for op in about):
                 keys.append(text_key(line.name, entry.tx))
     line.home.store.delete(keys)

@@ -211,6 +211,8 @@ class Home:
         try:
             facts = orjson.loads(check_signed(raw))
             number, registry = facts["format"], facts["id"]
+            if number == FORMAT and not isinstance(registry, str):
+                raise TypeError("its id is no text")  # noqa: TRY301  one error for every fault
         except (DamagedError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise IntegrityError(
                 f"{MARKER} in {self.store.url} is damaged: {error}; bring it back from a backup", key=MARKER

@@ -25,6 +25,7 @@ from modelkeep.errors import (
     UnknownModelError,
     UnknownVersionError,
     UnsettledError,
+    shown,
 )
 from modelkeep.folds import notes as said
 from modelkeep.folds import releases as used
@@ -124,7 +125,7 @@ class Line:
         if found is None:
             known = self.versions.state.highest
             raise UnknownVersionError(
-                f"{self.name} has no version {number}; its latest is {known or 'none'}",
+                f"{self.name} has no version {shown(number)}; its latest is {known or 'none'}",
                 name=self.name,
                 number=number,
             )
@@ -167,7 +168,10 @@ class Line:
             return None
         if digest(raw) != ref.digest:
             raise IntegrityError(f"{key} is not the text that was written; bring it back from a backup", key=key)
-        return raw.decode()
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise IntegrityError(f"{key} is no text; whoever wrote it was no modelkeep", key=key) from None
 
     # -- writing ---------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from modelkeep.errors import (
     UnknownAliasError,
     UnknownLabelError,
     UnknownVersionError,
+    shown,
 )
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, parse_record
@@ -265,7 +266,7 @@ def load(
         return chosen.load(files, form, into)
 
     if verify not in ("now", "lazy"):
-        raise InvalidValueError(f"verify={verify!r} is neither 'now' nor 'lazy'", key="verify")
+        raise InvalidValueError(f"verify={shown(verify)} is neither 'now' nor 'lazy'", key="verify")
     if isinstance(into, (str, os.PathLike)):
         return _extract(line, found, Path(into))
     return with_files(line, found, opened, lazy=verify == "lazy")

@@ -12,7 +12,7 @@ from modelkeep.folds.releases import Releases
 from modelkeep.manifest import parse_record
 from modelkeep.packs import read_manifest
 from modelkeep.retention import Retention, judge
-from modelkeep.values import from_json
+from modelkeep.values import mapping_from_json
 from modelkeep.version import Record
 
 _ANY_TIME = datetime.max.replace(tzinfo=UTC)
@@ -51,7 +51,7 @@ def _tags(line: Line, number: int) -> dict[str, str]:
 
 def _metrics(line: Line, number: int) -> Mapping[str, Any]:
     kept = line.line(number).made.metrics
-    found: Mapping[str, Any] = _record(line, number).metrics if kept is None else from_json(kept)
+    found: Mapping[str, Any] = _record(line, number).metrics if kept is None else mapping_from_json(kept)
     return found
 
 

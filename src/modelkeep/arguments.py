@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Protocol, runtime_checkable
 
-from modelkeep.errors import InvalidRefError, InvalidValueError, StaleError
+from modelkeep.errors import InvalidRefError, InvalidValueError, StaleError, shown
 from modelkeep.folds import notes
 from modelkeep.ref import Label
 from modelkeep.values import check_text
@@ -51,7 +51,7 @@ def number_of(expect: int | OneVersion | Absent | None, name: str) -> int | Abse
         return expect
     if not isinstance(expect, OneVersion):
         raise InvalidValueError(
-            f"expect is {expect!r}, a {type(expect).__name__}; give a number or version, or None for no holder",
+            f"expect is {shown(expect)}, a {type(expect).__name__}; give a number or version, or None for no holder",
             key="expect",
         )
     if expect.name != name:
@@ -63,7 +63,7 @@ def stale(name: str, alias: str, expected: int | None, found: int | None) -> Sta
     """The error for an alias that does not stand where the caller expected it."""
     return StaleError(
         f"{name}@{alias} stands on {'nothing' if found is None else f'version {found}'}, not on "
-        f"{'nothing' if expected is None else f'version {expected}'}; look again and decide anew",
+        f"{'nothing' if expected is None else f'version {shown(expected)}'}; look again and decide anew",
         alias=alias,
         expected=expected,
         found=found,
@@ -77,7 +77,7 @@ def check_label(label: str | None, bump: str | None) -> str | None:
         InvalidRefError: both are given, or one cannot be read.
     """
     if label is not None and bump is not None:
-        raise InvalidRefError(f"give a label ({label!r}) or bump ({bump!r}), not both", text=label)
+        raise InvalidRefError(f"give a label ({shown(label)}) or bump ({shown(bump)}), not both", text=label)
     if bump is not None:
         Label(0, 0, 0).bump(bump)
     return None if label is None else str(Label.parse(label))

@@ -44,6 +44,7 @@ _SPARE = 0.05  # of the disk is left free by packs,
 _SPARE_AT_MOST = 10 << 30  # bytes of it
 _ABANDONED = 3600  # seconds; a temporary file of that age was left by a process that died
 _CHECK = 32  # bytes
+_FOLLOWS = os.utime not in os.supports_follow_symlinks  # Windows: it has no way around a link
 
 
 @attrs.frozen
@@ -189,8 +190,8 @@ class CacheFolder:
             return None
         name = _name(key)
         try:
-            with open(f"{self._path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  Path costs as much again
-                raw = file.read()
+            with io.FileIO(f"{self._path}/{name}", "r", opener=_open_own) as file:
+                raw = file.readall()
         except OSError:
             return None
         value = raw[_CHECK:]
@@ -298,7 +299,7 @@ class CacheFolder:
         """Say whose folder this is, and that it is in use."""
         if self._usable:
             try:
-                os.utime(f"{self._path}/{_FACTS}")
+                os.utime(f"{self._path}/{_FACTS}", follow_symlinks=_FOLLOWS)
             except FileNotFoundError:
                 self._write(_FACTS, orjson.dumps(self._facts))
 
@@ -395,8 +396,9 @@ def _newest_journals(files: list[_File], size: int) -> set[str]:
 def _kept(folder: str) -> Kept:
     files = _files(folder)
     try:
-        facts = orjson.loads((Path(folder) / _FACTS).read_bytes())
-        url, registry = str(facts["url"]), str(facts["id"])
+        with io.FileIO(f"{folder}/{_FACTS}", "r", opener=_open_own) as file:
+            facts = orjson.loads(file.readall())
+        url, registry = (known if isinstance(known := facts[name], str) else "" for name in ("url", "id"))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         url = registry = ""
     used = next((file.used for file in files if file.name == _FACTS), 0.0)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from modelkeep.cache import DEFAULT_SIZE, ENVIRONMENT, OFF, Cache
-from modelkeep.errors import InvalidValueError
+from modelkeep.errors import InvalidValueError, shown
 
 SIZE = "MODELKEEP_CACHE_SIZE"
 
@@ -27,18 +27,30 @@ def chosen(cache: bool | str | os.PathLike[str] | None, *, remote: bool) -> Cach
     if cache is False or (cache is None and (not remote or os.environ.get(ENVIRONMENT, "").lower() == OFF)):
         return None
     if cache is not None and not (cache is True or (isinstance(cache, (str, os.PathLike)) and os.fspath(cache))):
-        raise InvalidValueError(f"cache={cache!r} is neither True, False nor a folder", cache=repr(cache))
+        raise InvalidValueError(f"cache={shown(cache)} is neither True, False nor a folder", cache=shown(cache))
     limit = _limit()
     if not limit:
         return None
     if isinstance(cache, (str, os.PathLike)):
-        return Cache(Path(cache).expanduser().absolute(), limit)
+        return Cache(_folder(cache), limit)
     try:
         return Cache(default_root(), limit)
     except InvalidValueError:
         if cache:
             raise
         return None  # nobody asked for one
+
+
+def _folder(named: str | os.PathLike[str]) -> Path:
+    try:
+        folder = Path(named).expanduser().absolute()
+        if b"\0" in os.fsencode(folder):
+            raise ValueError("it holds a NUL")  # noqa: TRY301  one error for every fault
+    except (RuntimeError, TypeError, ValueError) as error:  # nobody's home, bytes, or no valid Unicode
+        raise InvalidValueError(
+            f"cache={shown(named)} is no folder: {error}; name another", cache=shown(named)
+        ) from None
+    return folder
 
 
 def default_root() -> Path:

@@ -29,12 +29,42 @@ ModelkeepError
 ```
 
 Every error keeps what it was made from as attributes and survives pickling, so that it can cross a process
-pool.
+pool. What came in may be of any length and hold anything: messages are cut in their middle, and spell out what a
+terminal would obey.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+_LONGEST = 6000  # characters of a message; a list of all files of a version may have more
+_TAIL = 500  # of these at the end, where the remedy stands
+
+
+def shown(value: object) -> str:
+    """What came in, for a message; also what Python itself does not write out.
+
+    Example:
+        >>> shown("a"), shown(10**5000)
+        ("'a'", 'too long to show')
+    """
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits; a list that is nested too deep
+        return "too long to show"
+    except Exception as error:  # noqa: BLE001  the class is not ours, nor is what its author forgot
+        return f"<a {type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def _readable(message: str) -> str:
+    text = _cut(message)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - _TAIL - 3]} … {text[-_TAIL:]}"
 
 
 class ModelkeepError(Exception):
@@ -51,7 +81,7 @@ class ModelkeepError(Exception):
     kind: ClassVar[str] = "error"
 
     def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message)
+        super().__init__(_readable(message))
         self.facts = facts
         self.__dict__.update(facts)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypedDict
 import attrs
 
 from modelkeep.arguments import Absent, check_tags
-from modelkeep.errors import InvalidValueError, NotFoundError
+from modelkeep.errors import InvalidValueError, NotFoundError, shown
 from modelkeep.modelversion import ModelVersion
 from modelkeep.progress import Progress
 from modelkeep.ref import ModelRef
@@ -26,6 +26,8 @@ from modelkeep.version import Origin, Parent, Record
 
 Ref = str | ModelRef | ModelVersion
 Parents = Ref | Parent | Iterable[Ref | Parent] | Absent | None
+
+_MAX_PATTERN = 4096  # characters, more than a path has; brackets are looked at once for each of the others
 
 
 class Given(TypedDict, total=False):
@@ -124,11 +126,18 @@ def oldest_first(pattern: str | os.PathLike[str]) -> list[tuple[Path, Origin]]:
         NotFoundError: nothing matches.
         InvalidValueError: one cannot be read.
     """
+    if not isinstance(pattern, (str, os.PathLike)):
+        raise InvalidValueError(f"{shown(pattern)} is no path; give text that may hold *, ? and […]", key="pattern")
+    if len(os.fspath(pattern)) > _MAX_PATTERN:
+        raise InvalidValueError(
+            f"pattern {os.fspath(pattern)!r:.200} has more than {_MAX_PATTERN} characters", key="pattern"
+        )
     found = [Path(match) for match in glob.glob(os.path.expanduser(os.fspath(pattern)))]  # noqa: PTH207, PTH111
     if not found:
         raise NotFoundError(f"no file or folder matches {os.fspath(pattern)!r}", pattern=os.fspath(pattern))
     dated = sorted(((_changed(path), _natural(path.name), path) for path in found), key=lambda row: row[:2])
-    return [(path, Origin(path.name, format_time(_as_time(changed)))) for changed, _, path in dated]
+    named = [(path, check_text(path.name, "the name of a file"), changed) for changed, _, path in dated]
+    return [(path, Origin(name, format_time(_as_time(changed)))) for path, name, changed in named]
 
 
 def _changed(path: Path) -> int:

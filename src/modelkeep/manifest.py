@@ -26,8 +26,8 @@ import orjson
 from modelkeep import zstd
 from modelkeep.codecs import RAW, WIDTHS, ZSTD
 from modelkeep.digest import Buffer, join_digests, raw_digest
-from modelkeep.errors import InvalidError
-from modelkeep.values import from_json, mapping_to_json, metrics_to_json
+from modelkeep.errors import InvalidError, InvalidValueError
+from modelkeep.values import MAX_VALUES, from_json, mapping_to_json, metrics_to_json, values_in
 from modelkeep.version import (
     FileFacts,
     Record,
@@ -43,7 +43,7 @@ from modelkeep.version import (
 MAGIC = b"MKMANIF1"
 _LENGTHS = struct.Struct("<III")
 _PIECE = struct.Struct("<32s32sHBBIQII")
-_MAX_PART = 256 * 1024 * 1024  # bytes, uncompressed: what a reader is willing to unpack
+_MAX_PART = 32 * 1024 * 1024  # bytes, uncompressed, of head and record each: what a reader is willing to unpack
 
 MAX_PIECE = 64 * 1024 * 1024  # bytes; what a reader unpacks at once
 MAX_DEPTH = 4  # bases below one another; each is a read more
@@ -153,7 +153,7 @@ class Manifest:
         bases = self._bases()
         if bases:
             facts["bases"] = len(bases)
-        head = zstd.compress(orjson.dumps(facts))
+        head = zstd.compress(_small_enough(orjson.dumps(facts), f"the list of {len(self.files)} files"))
         record = zstd.compress(self.record)
         pieces = [piece for _, pieces in self.files for piece in pieces] + list(bases)
         body = b"".join(
@@ -203,7 +203,7 @@ class Manifest:
         if len(body) != pieces_at + count * _PIECE.size:
             raise ManifestError("its parts do not add up to its length")
         try:
-            head = orjson.loads(zstd.decompress(body[start:record_at], _MAX_PART))
+            head = orjson.loads(_small_enough(zstd.decompress(body[start:record_at], _MAX_PART), "its head"))
             record = zstd.decompress(body[record_at:pieces_at], _MAX_PART)
             packs, listed, bases = _checked_head(head)
         except (ValueError, KeyError, TypeError, InvalidError) as error:
@@ -284,7 +284,23 @@ def encode_record(record: Record) -> bytes:
     facts = _converter().unstructure(record)
     facts["params"] = mapping_to_json(record.params, "params")
     facts["metrics"] = metrics_to_json(record.metrics, "metrics")
-    return orjson.dumps(facts)
+    return _small_enough(orjson.dumps(facts), "what is recorded: parameters, metrics, notes and the like")
+
+
+def _small_enough(raw: bytes, what: str) -> bytes:
+    """JSON that a reader takes; it is looked at before it is parsed.
+
+    Raises:
+        InvalidValueError: it is too long, or holds too many values.
+    """
+    values = values_in(raw)
+    if len(raw) > _MAX_PART or values > MAX_VALUES:
+        raise InvalidValueError(
+            f"{what} takes {len(raw):,} bytes and about {values:,} values of JSON; at most {_MAX_PART:,} bytes and "
+            f"{MAX_VALUES:,} values are kept with a version: save the rest as a file",
+            key="record",
+        )
+    return raw
 
 
 def parse_record(raw: bytes) -> Record:
@@ -294,7 +310,7 @@ def parse_record(raw: bytes) -> Record:
         ManifestError: they are none.
     """
     try:
-        facts = orjson.loads(raw)
+        facts = orjson.loads(_small_enough(raw, "it"))
         facts.update(params=from_json(facts["params"]), metrics=from_json(facts["metrics"]))
         record: Record = _converter().structure(facts, Record)
     except Exception as error:  # noqa: BLE001  cattrs raises groups of whatever the fields raise

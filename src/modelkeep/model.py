@@ -19,6 +19,7 @@ from modelkeep.errors import (
     UnknownAliasError,
     UnknownModelError,
     UnknownVersionError,
+    shown,
 )
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
@@ -124,7 +125,7 @@ class RegisteredModel:
         """
         if type(number) is not int:
             raise InvalidValueError(
-                f"version {number!r} is a {type(number).__name__}; give a number, or registry.get() a reference",
+                f"version {shown(number)} is a {type(number).__name__}; give a number, or registry.get() a reference",
                 key="number",
             )
         return ModelVersion(self._read(), number)
@@ -283,7 +284,7 @@ class RegisteredModel:
 
     def describe(self, text: str) -> None:
         """Set the description of the model as a whole. Two writes."""
-        said = text_digest(text)
+        said = text_digest(check_text(text, "the description"))
         self._known().append("notes", lambda _: [notes.Describe(said)], text=text)
 
     def close(self) -> None:
@@ -334,7 +335,7 @@ def _moment(when: str | date | datetime) -> str:
         return format_time(parse_time(when if isinstance(when, str) else when.isoformat()))
     except (ValueError, AttributeError, OverflowError) as error:
         raise InvalidValueError(
-            f"{when!r} is no date or time: {error}; write 2026-03-01 or 2026-03-01T12:00Z"
+            f"{shown(when)} is no date or time: {error}; write 2026-03-01 or 2026-03-01T12:00Z"
         ) from None
 
 
@@ -359,7 +360,7 @@ def _events(line: Line, name: JournalName, journal: Journal[Any]) -> list[tuple[
                 entry.actor,
                 op.get("how", op["op"]),
                 op.get("number"),
-                str(named) if named else ", ".join(inner or ()),
+                str(named) if named else ", ".join(inner) if isinstance(inner, dict) else "",
                 text,
                 name,
                 entry.number,

@@ -24,9 +24,9 @@ from modelkeep.folds.rules import Op
 from modelkeep.packfiles import PackFiles
 from modelkeep.ref import check_alias
 from modelkeep.system import parse_time
-from modelkeep.targets import make_folder
+from modelkeep.targets import make_folder, path_of
 from modelkeep.tensors import Readers, Tensors
-from modelkeep.values import from_json, metrics_to_json
+from modelkeep.values import check_text, mapping_from_json, metrics_to_json
 from modelkeep.version import Parent, Record, StoredFile
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class ModelVersion:
     def params(self) -> dict[str, Any]:
         """The parameters given at the save. A read of the manifest if they and the metrics are over 16 KiB."""
         kept = self._known.made.params
-        return dict(self.record.params) if kept is None else dict(from_json(kept))
+        return dict(self.record.params) if kept is None else mapping_from_json(kept)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class ModelVersion:
         A read of the manifest if they and the parameters are over 16 KiB.
         """
         kept = self._known.made.metrics
-        return dict(self.record.metrics) if kept is None else dict(from_json(kept))
+        return dict(self.record.metrics) if kept is None else mapping_from_json(kept)
 
     @property
     def record(self) -> Record:
@@ -226,7 +226,7 @@ class ModelVersion:
     def measured(self) -> dict[str, Any]:
         """Metrics that came after the save. One GET when warm."""
         self._line.notes.refresh()
-        return dict(from_json(self._line.notes.state.measured.get(self.number, {})))
+        return mapping_from_json(self._line.notes.state.measured.get(self.number, {}))
 
     @property
     def description(self) -> str | None:
@@ -298,7 +298,7 @@ class ModelVersion:
             InvalidValueError: the folder is not empty, or cannot be one.
             IntegrityError: a stored byte is wrong.
         """
-        target = Path(folder)
+        target = path_of(folder)
         make_folder(target)
         if any(target.iterdir()):
             raise InvalidValueError(f"{target} is not empty; choose an empty folder", path=str(target))
@@ -491,7 +491,7 @@ class ModelVersion:
 
     def describe(self, text: str) -> ModelVersion:
         """Set the description, any text, Markdown if you like; the one before stays in the history. Two writes."""
-        said = text_digest(text)
+        said = text_digest(check_text(text, "the description"))
         self._line.append("notes", lambda _: [notes.Describe(said, self.number)], text=text)
         return self
 

@@ -22,14 +22,14 @@ import attrs
 from modelkeep.chains import RUN, Chains, Kept, runs
 from modelkeep.codecs import RAW
 from modelkeep.digest import Buffer, flat
-from modelkeep.errors import IntegrityError, InvalidValueError, MissingObjectError
+from modelkeep.errors import IntegrityError, InvalidValueError, MissingObjectError, ModelkeepError, shown
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, Piece
 from modelkeep.packs import PAGED
 from modelkeep.pieces import PIECE
 from modelkeep.stores.port import Store, mapped
 from modelkeep.streams import Sought
-from modelkeep.targets import check_free, make_folder
+from modelkeep.targets import check_way, make_folder, move_in
 from modelkeep.threads import Threads, cores
 
 Span = tuple[int, int]  # where a run of bytes of a file begins, and where it ends
@@ -186,6 +186,7 @@ class PackFiles:
         made: list[Path] = []
         try:
             for path, pieces in self.manifest.files:
+                check_way(folder, folder / path)
                 self._extract(folder / path, pieces)
                 made.append(folder / path)
         except BaseException:
@@ -218,8 +219,10 @@ class PackFiles:
     def _file(self, path: str) -> _File:
         if not self._opened:  # made before it is seen: other threads look here too
             self._opened.update({known: _File.of(pieces) for known, pieces in self.manifest.files})
-        if path not in self._opened:
-            raise InvalidValueError(f"the version has no file {path!r}; it has {', '.join(self.names())}", path=path)
+        if not isinstance(path, str) or path not in self._opened:
+            raise InvalidValueError(
+                f"the version has no file {shown(path)}; it has {', '.join(self.names())}", path=path
+            )
         return self._opened[path]
 
     def _is_far(self) -> bool:
@@ -294,10 +297,12 @@ class PackFiles:
                 for run in runs(pieces):
                     for plain in self.pieces(run):
                         file.write(plain)
-            check_free(target)
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
+            move_in(part, target)
+        except BaseException as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            if isinstance(error, OSError) and not isinstance(error, ModelkeepError):  # a name too long, a full disk
+                raise InvalidValueError(f"{target} cannot be a file: {error.strerror}", path=str(target)) from error
             raise
 
 

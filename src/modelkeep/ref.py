@@ -13,7 +13,7 @@ from typing import Self
 
 import attrs
 
-from modelkeep.errors import InvalidNameError, InvalidRefError
+from modelkeep.errors import InvalidNameError, InvalidRefError, shown
 
 MAX_NAME_BYTES = 200  # encoded; a disk takes 255, and suffixes and temporary names need room
 MAX_ALIAS_CHARACTERS = 100
@@ -35,7 +35,7 @@ def encode_name(name: str) -> str:
         ('churn', '%43hurn', 'taux%20d%27%c3%a9t%c3%a9')
     """
     if not isinstance(name, str):
-        raise InvalidNameError(f"model name {name!r} is a {type(name).__name__}; give text", name=name)
+        raise InvalidNameError(f"model name {shown(name)} is a {type(name).__name__}; give text", name=name)
     return _encode(name)
 
 
@@ -75,7 +75,7 @@ def decode_name(encoded: str) -> str:
             name = raw.decode()
             if encode_name(name) == encoded:
                 return name
-    raise InvalidNameError(f"{encoded!r} is not an encoded name", name=encoded)
+    raise InvalidNameError(f"{shown(encoded)} is not an encoded name", name=encoded)
 
 
 def _fault_of(name: str) -> str | None:  # noqa: PLR0911  one line for each rule reads best
@@ -121,7 +121,7 @@ def check_alias(alias: str) -> str:
         'production'
     """
     if not isinstance(alias, str):
-        raise InvalidNameError(f"alias {alias!r} is a {type(alias).__name__}; give text", name=alias)
+        raise InvalidNameError(f"alias {shown(alias)} is a {type(alias).__name__}; give text", name=alias)
     if len(alias) > MAX_ALIAS_CHARACTERS:
         raise InvalidNameError(
             f"alias {alias!r} has {len(alias)} characters, and {MAX_ALIAS_CHARACTERS} are allowed; shorten it",
@@ -209,7 +209,7 @@ class Label:
             return Label(self.major, self.minor if self.pre and not self.patch else self.minor + 1, 0)
         if part == "patch":
             return Label(self.major, self.minor, self.patch if self.pre else self.patch + 1)
-        raise InvalidRefError(f"bump {part!r} is not known; choose 'major', 'minor' or 'patch'", text=part)
+        raise InvalidRefError(f"bump {shown(part)} is not known; choose 'major', 'minor' or 'patch'", text=part)
 
     def _key(self) -> tuple[object, ...]:
         # SemVer 2.0.0, rule 11: a pre-release comes before its release; numbers before words
@@ -234,7 +234,7 @@ def _is_count(value: object) -> bool:
 
 def _check_length(what: str, text: str) -> str:
     if not isinstance(text, str):
-        raise InvalidRefError(f"{what} {text!r} is a {type(text).__name__}; give text", text=text)
+        raise InvalidRefError(f"{what} {shown(text)} is a {type(text).__name__}; give text", text=text)
     if len(text) > _MAX_CHARACTERS:
         raise InvalidRefError(
             f"{what} {text!r} has {len(text)} characters, and {_MAX_CHARACTERS} are allowed; shorten it",
@@ -261,7 +261,9 @@ class Caret:
 
     def __attrs_post_init__(self) -> None:
         if not (isinstance(self.numbers, tuple) and all(map(_is_count, self.numbers)) and _CARET.fullmatch(str(self))):
-            raise InvalidRefError(f"range {self.numbers!r} must be one to three numbers from 0 on", text=self.numbers)
+            raise InvalidRefError(
+                f"range {shown(self.numbers)} must be one to three numbers from 0 on", text=self.numbers
+            )
         _check_length("range", str(self))
 
     @classmethod
@@ -295,7 +297,7 @@ class Alias:
 
 def _check_digest(prefix: str) -> str:
     if not isinstance(prefix, str):
-        raise InvalidRefError(f"digest {prefix!r} is a {type(prefix).__name__}; give text", text=prefix)
+        raise InvalidRefError(f"digest {shown(prefix)} is a {type(prefix).__name__}; give text", text=prefix)
     if not _DIGEST.fullmatch(prefix):
         raise InvalidRefError(
             f"digest {prefix!r} of {len(prefix)} characters must be 4 to 64 of the digits 0-9 a-f",
@@ -323,12 +325,12 @@ def _check_selector(selector: Selector) -> Selector:
         return selector
     if type(selector) is not int:  # True is an int, too
         raise InvalidRefError(
-            f"selector {selector!r} is a {type(selector).__name__}; "
+            f"selector {shown(selector)} is a {type(selector).__name__}; "
             "give None, a number, Label, Caret, Alias or Digest, or parse a reference",
             text=selector,
         )
     if not 1 <= selector <= _MAX_NUMBER:
-        raise InvalidRefError(f"version number {selector} must lie between 1 and 10^15", text=selector)
+        raise InvalidRefError(f"version number {shown(selector)} must lie between 1 and 10^15", text=selector)
     return selector
 
 
@@ -375,7 +377,7 @@ class ModelRef:
             InvalidNameError: the model name or alias in it cannot be one.
         """
         if not isinstance(text, str):
-            raise InvalidRefError(f"reference {text!r} is a {type(text).__name__}; give text", text=text)
+            raise InvalidRefError(f"reference {shown(text)} is a {type(text).__name__}; give text", text=text)
         found = _REFERENCE.fullmatch(text)
         if not found:
             raise _unreadable(text)

@@ -19,7 +19,7 @@ from modelkeep._publish import Draft, publish
 from modelkeep._resolve import Verify
 from modelkeep.arguments import ABSENT, Absent, check_label
 from modelkeep.cachechoice import chosen
-from modelkeep.errors import InvalidNameError, InvalidValueError
+from modelkeep.errors import InvalidNameError, InvalidValueError, shown
 from modelkeep.facts import Facts, Given, Options, Parents, Ref, oldest_first, serializer_for
 from modelkeep.forks import renew_after_fork
 from modelkeep.layout import CATALOG
@@ -35,7 +35,7 @@ from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.stores.retries import Retries
 from modelkeep.system import System
-from modelkeep.version import Parent
+from modelkeep.version import Parent, check_parent
 
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
@@ -99,11 +99,13 @@ class Registry:
                 retries=retries,
             )
             text = os.fspath(url)
+            if not isinstance(text, str):  # a path may be one of bytes
+                raise InvalidValueError(f"{shown(text)} is no place for a registry; give it as text", url=shown(text))
             self._store = opened(text)
             # for other processes, which may stand in another folder
             self._reopen = partial(opened, text if "://" in text else self._store.url)
-        elif isinstance(url, (bytes, int)):
-            raise InvalidValueError(f"{url!r} is no place for a registry; give a folder as text or path, or a URL")
+        elif not callable(getattr(url, "put_pack", None)):
+            raise InvalidValueError(f"{shown(url)} is no place for a registry; give a folder as text or path, or a URL")
         else:
             self._store = url
         self._system = system or System()
@@ -197,7 +199,7 @@ class Registry:
         """
         check_model_name(name)
         if not isinstance(wait, bool):
-            raise InvalidValueError(f"wait is {wait!r}; give True or False", key="wait")
+            raise InvalidValueError(f"wait is {shown(wait)}; give True or False", key="wait")
         facts = Facts(
             params={} if params is None else params,
             metrics={} if metrics is None else metrics,
@@ -481,12 +483,13 @@ class Registry:
             return (self._parent(given),)
         if not isinstance(given, Iterable):
             raise InvalidValueError(
-                f"parent is {given!r}, a {type(given).__name__}; give a version, a reference, or several", key="parent"
+                f"parent is {shown(given)}, a {type(given).__name__}; give a version, a reference, or several",
+                key="parent",
             )
         return tuple(map(self._parent, given))
 
     def _parent(self, given: Ref | Parent) -> Parent:
         if isinstance(given, Parent):
-            return given
+            return check_parent(given)
         version = self.get(given)
         return Parent(version.name, version.number, version.digest)

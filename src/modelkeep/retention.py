@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from modelkeep.errors import InvalidValueError
+from modelkeep.errors import InvalidValueError, shown
 from modelkeep.folds.releases import Releases
 from modelkeep.folds.versions import Versions
 from modelkeep.system import parse_time
@@ -22,6 +22,7 @@ Metrics = Callable[[int], Mapping[str, float]]
 _Rule = Callable[[int], str | None]  # why it does not keep the version of that number; None: it does
 
 _MOST = 1_000_000
+_MAX_PATTERN = 1_000  # characters; names have 200, and 60,000 brackets would be looked at for minutes
 _SPAN = re.compile(r"([0-9]{1,6}) (minute|hour|day|week)s?")  # six digits: a timedelta has room for these weeks
 
 
@@ -133,8 +134,8 @@ def parse(text: str, *, entry: int = 0) -> Rules:
     found = []
     for pattern, own in models.items():
         where = f'retention.models."{pattern}"'
-        if not pattern:
-            raise _wrong(where, pattern, 'a pattern of names, such as "churn-*"')
+        if not 0 < len(pattern) <= _MAX_PATTERN:
+            raise _wrong("a name in [retention.models]", pattern, 'a pattern of names, such as "churn-*"')
         found.append((pattern, _retention(_table(own, where), where, entry, tuple(_READ))))
     common = _retention(table, "retention", entry, (*_READ, "models")) if table else None
     return Rules(common, tuple(found))
@@ -163,11 +164,8 @@ def _check_known(table: Mapping[str, Any], known: Sequence[str], where: str) -> 
 
 
 def _wrong(key: str, value: object, wanted: str) -> InvalidValueError:
-    try:
-        shown = f"{value!r:.200}"
-    except (ValueError, RecursionError):  # TOML has hexadecimal numbers of more digits than Python writes out
-        shown = "too long to show"
-    return InvalidValueError(f"{key} is {shown}; give {wanted}", key=key)
+    # TOML has hexadecimal numbers of more digits than Python writes out
+    return InvalidValueError(f"{key} is {shown(value):.200}; give {wanted}", key=key)
 
 
 def _table(value: object, key: str) -> Mapping[str, Any]:

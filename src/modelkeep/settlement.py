@@ -9,7 +9,7 @@ import attrs
 
 from modelkeep._home import Home
 from modelkeep._line import Line
-from modelkeep.errors import AccessError, InvalidValueError
+from modelkeep.errors import AccessError, InvalidValueError, shown
 from modelkeep.layout import POLICY, data_prefix
 from modelkeep.ref import decode_name
 
@@ -60,7 +60,7 @@ def read_token(token: str) -> Token:
     """
     found = _TOKEN.fullmatch(token) if isinstance(token, str) else None
     if not found:
-        raise InvalidValueError(f"{token!r} is no token; give the token of an UnsettledError", token=token)
+        raise InvalidValueError(f"{shown(token)} is no token; give the token of an UnsettledError", token=token)
     encoded, journal, number, transaction = found.groups()
     return Token(decode_name(encoded) if encoded else None, journal or "", int(number), transaction)
 

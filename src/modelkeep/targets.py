@@ -5,13 +5,48 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from modelkeep.errors import InvalidValueError
+from modelkeep.errors import InvalidValueError, shown
 
 
 def check_free(target: Path) -> None:
     """Raises `InvalidValueError` if something lies at *target* already."""
     if os.path.lexists(target):
         raise InvalidValueError(f"{target} exists already; choose an empty folder", path=str(target))
+
+
+def move_in(file: Path, target: Path) -> None:
+    """Give a finished file the name *target*.
+
+    Raises:
+        InvalidValueError: something lies there already, or the disk knows no such name.
+    """
+    check_free(target)
+    try:
+        file.replace(target)
+    except OSError as error:
+        raise InvalidValueError(f"{target} cannot be a file: {error.strerror}", path=str(target)) from error
+
+
+def path_of(folder: object) -> Path:
+    """What was given as a folder, as a path.
+
+    Raises:
+        InvalidValueError: it is neither text nor a path.
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise InvalidValueError(f"{shown(folder)} is no folder; give text or a path", key="folder")
+    return Path(folder)
+
+
+def check_way(folder: Path, target: Path) -> None:
+    """Raises `InvalidValueError` if a link below *folder* leads the way to *target* elsewhere."""
+    way = folder
+    for part in target.relative_to(folder).parts[:-1]:
+        way /= part
+        if os.path.islink(way):  # noqa: PTH114  a name that is too long is none, and told of later
+            raise InvalidValueError(
+                f"{way} is a link, and may lead out of {folder}; choose an empty folder", path=str(way)
+            )
 
 
 def make_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from modelkeep.errors import MissingObjectError, UnknownTensorError
+from modelkeep.errors import MissingObjectError, UnknownTensorError, shown
 
 Readers = Mapping[str, Callable[[], Any]]
 
@@ -55,10 +55,10 @@ class Tensors(Mapping[str, Any]):
             UnknownTensorError: there is none of this name; tells some that there are.
             IntegrityError: a byte is wrong; names the object.
         """
-        if name not in self._readers:
+        if not isinstance(name, str) or name not in self._readers:
             known = ", ".join(list(self._readers)[:5]) or "none that can be read by themselves"
             raise UnknownTensorError(
-                f"{self._ref} has no tensor {name!r}; it has {known}{', …' if len(self) > 5 else ''}",  # noqa: PLR2004
+                f"{self._ref} has no tensor {shown(name)}; it has {known}{', …' if len(self) > 5 else ''}",  # noqa: PLR2004
                 name=name,
             )
         try:

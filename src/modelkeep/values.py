@@ -13,12 +13,23 @@ from datetime import date, datetime
 from pathlib import PurePath
 from typing import Any
 
-from modelkeep.errors import InvalidValueError
+from modelkeep.errors import InvalidValueError, shown
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _MAX_DEPTH = 50
 _EXACT = 1 << 63  # orjson keeps 64 bits
+MAX_VALUES = 2_000_000  # in one text of JSON: each takes some 64 bytes of memory or more
+
+
+def values_in(raw: bytes) -> int:
+    """About how many values a text of JSON has, told without parsing it: a list takes two bytes there, and 64 here.
+
+    Example:
+        >>> values_in(b'{"w": [1, 2, []]}')
+        5
+    """
+    return raw.count(b"[") + raw.count(b"{") + raw.count(b",")
 
 
 def to_json(value: object, key: str) -> Json:
@@ -97,7 +108,7 @@ def _text(value: str, key: str) -> str:
 
 def _name(name: object, key: str) -> str:
     if not isinstance(name, str):
-        raise InvalidValueError(f"{key} has the key {name!r}, a {type(name).__name__}; keys are text", key=key)
+        raise InvalidValueError(f"{key} has the key {shown(name)}, a {type(name).__name__}; keys are text", key=key)
     text = _text(str.__str__(name), key)
     return f"${text}" if text.startswith("$") else text
 
@@ -147,8 +158,19 @@ def check_text(value: object, key: str) -> str:
         InvalidValueError: it is something else, or no valid Unicode; names *key*.
     """
     if not isinstance(value, str):
-        raise InvalidValueError(f"{key} is {value!r}, a {type(value).__name__}; give text", key=key)
+        raise InvalidValueError(f"{key} is {shown(value)}, a {type(value).__name__}; give text", key=key)
     return _text(value, key)
+
+
+def mapping_from_json(kept: Mapping[str, Json]) -> dict[str, Any]:
+    """Give back what `mapping_to_json` or `metrics_to_json` was given; what they never write stays as it is.
+
+    Example:
+        >>> mapping_from_json({"loss": {"$float": "nan"}}), mapping_from_json({"$tuple": [1]})
+        ({'loss': nan}, {'$tuple': [1]})
+    """
+    found = from_json(dict(kept))
+    return found if isinstance(found, dict) else dict(kept)
 
 
 def metrics_to_json(metrics: Mapping[str, object], what: str) -> dict[str, Json]:
@@ -165,11 +187,14 @@ def metrics_to_json(metrics: Mapping[str, object], what: str) -> dict[str, Json]
         raise InvalidValueError(f"{what} is a {type(metrics).__name__}; give a dict such as {{'auc': 0.91}}", key=what)
     encoded: dict[str, Json] = {}
     for name, value in metrics.items():
+        word = _name(name, what)
         key = f"{what}.{name}"
         kept = to_json(_scalar(value), key)
         if isinstance(kept, (str, list, type(None))) or (isinstance(kept, dict) and not {"$float", "$int"} & set(kept)):
-            raise InvalidValueError(f"{key} is {value!r}, which is no number; give it as a parameter or tag", key=key)
-        encoded[_name(name, what)] = kept
+            raise InvalidValueError(
+                f"{key} is {shown(value)}, which is no number; give it as a parameter or tag", key=key
+            )
+        encoded[word] = kept
     return encoded
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from modelkeep.digest import digest, digest_of, is_digest
-from modelkeep.errors import InvalidValueError
+from modelkeep.errors import InvalidValueError, shown
+from modelkeep.ref import check_model_name
 
 _PACK = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
 _MAX_PATH = 4096  # characters; without a limit a path of 300 stored bytes could take hours to look at
@@ -154,12 +155,25 @@ class Parent:
     identity: str = attrs.field()
 
     @identity.validator
-    def _check(self, _: object, value: str) -> None:
+    def _check(self, _: object, value: object) -> None:
         if not is_digest(value):
-            raise ValueError(f"{value!r} is no digest")
+            raise InvalidValueError(f"{shown(value)} is no digest", key="identity")
 
     def __str__(self) -> str:
         return f"{self.name}:{self.number}"
+
+
+def check_parent(parent: Parent) -> Parent:
+    """Return *parent* if a version can have it.
+
+    Raises:
+        InvalidNameError: no model can bear its name.
+        InvalidValueError: its number is none.
+    """
+    check_model_name(parent.name)
+    if not is_count(parent.number) or not parent.number:
+        raise InvalidValueError(f"the parent's number is {shown(parent.number)}; give a version's", key="parent")
+    return parent
 
 
 @attrs.frozen

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +171,31 @@ def test_a_path_without_files_is_refused(tmp_path: Path) -> None:
 
 def test_only_paths_are_taken() -> None:
     assert [paths.accepts(obj) for obj in (Path("a"), "a", b"a", None)] == [True, False, False, False]
+
+
+def test_a_folder_that_holds_one_that_may_not_be_read_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as place:  # the folders above `tmp_path` are not for everyone
+        folder = Path(place, "folder")
+        (folder / "closed").mkdir(parents=True)
+        for name in ("open.txt", "closed/in.txt"):
+            (folder / name).write_text("1")
+        (folder / "closed").chmod(0)
+        Path(place).chmod(0o755)
+        try:
+            with as_anybody(), pytest.raises(InvalidValueError, match="closed cannot be read"):
+                save_in_memory(paths, folder)
+        finally:
+            (folder / "closed").chmod(0o700)
+        assert save_in_memory(paths, folder).names() == ("closed/in.txt", "open.txt")
+
+
+@contextmanager
+def as_anybody() -> Iterator[None]:
+    """Without the rights of root, who may read everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)

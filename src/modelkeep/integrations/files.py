@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
 import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -39,18 +41,17 @@ class FileSerializer(PlainSerializer):
     def save(self, obj: Any, sink: Sink) -> None:
         """See `Serializer.save`."""
         path = Path(obj)
-        if path.is_file():
+        if _is_there(path, path.is_file):
             sink.add(path.name, path)
             return
-        if not path.is_dir():
+        if not _is_there(path, path.is_dir):
             raise InvalidValueError(f"{path} is neither a file nor a folder", path=str(path))
-        found = [(file.relative_to(path).as_posix(), file) for file in sorted(path.rglob("*"))]
-        listed = [(name, file) for name, file in found if not file.is_dir() or file.is_symlink()]
+        listed = _files_below(path)
         if not listed:
             raise InvalidValueError(f"{path} holds no files", path=str(path))
-        for name, file in listed:
+        for file in listed:
             _check_ordinary(path, file)
-            sink.add(name, file)
+            sink.add(file.relative_to(path).as_posix(), file)
 
     def form(self, files: Files, into: object | None) -> str:
         """See `Serializer.form`: what the one file holds, by its content, whatever its name."""
@@ -79,8 +80,31 @@ class FileSerializer(PlainSerializer):
         return loaded
 
 
+def _is_there(path: Path, look: Callable[[], bool]) -> bool:
+    try:
+        return look()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise InvalidValueError(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
+
+
+def _files_below(root: Path) -> list[Path]:
+    """All but folders; `Path.rglob` would leave out what lies in a folder that may not be read, without a word."""
+
+    def refuse(error: OSError) -> None:
+        raise InvalidValueError(f"{error.filename} cannot be read: {error.strerror}", path=str(root)) from error
+
+    found = []
+    for folder, folders, files in os.walk(root, onerror=refuse):
+        found += [Path(folder, name) for name in files]
+        found += [link for name in folders if (link := Path(folder, name)).is_symlink()]
+    return sorted(found)
+
+
 def _check_ordinary(root: Path, file: Path) -> None:
-    target = file.resolve()
+    try:
+        target = file.resolve()
+    except (OSError, RuntimeError) as error:  # links that lead round in a ring
+        raise InvalidValueError(f"{file} leads nowhere: {error}", path=str(file)) from None
     if not target.is_relative_to(root.resolve()):
         raise InvalidValueError(f"{file} points outside {root}; put a copy there", path=str(file))
     if not target.exists() or not stat.S_ISREG(target.stat().st_mode):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from modelkeep.errors import SerializerError
+from modelkeep.errors import SerializerError, shown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -79,7 +79,7 @@ def by_name(name: str) -> Serializer:
     """
     found = _claiming(name)
     if found is None:
-        raise SerializerError(f"no serializer {name!r} is installed; installed are {_listed()}", name=name)
+        raise SerializerError(f"no serializer {shown(name)} is installed; installed are {_listed()}", name=name)
     return found.load()
 
 

@@ -16,6 +16,7 @@ from modelkeep.digest import Buffer
 from modelkeep.errors import IntegrityError, SerializerError
 from modelkeep.serializers.port import Files
 from modelkeep.streams import read_span
+from modelkeep.values import MAX_VALUES, values_in
 
 SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1,
@@ -93,6 +94,8 @@ def _head(header: dict[str, Any]) -> bytes:
     raw += b" " * (-(LENGTH + len(raw)) % _ALIGNMENT)
     if len(raw) > _MAX_HEADER:
         raise SerializerError(f"the header takes {len(raw)} bytes; safetensors allows {_MAX_HEADER}")
+    if values_in(raw) > MAX_VALUES:
+        raise SerializerError(f"{len(header)} tensors are more than one file takes; save them as fewer, larger ones")
     return len(raw).to_bytes(LENGTH, "little") + raw
 
 
@@ -157,6 +160,8 @@ def read(files: Files, path: str) -> tuple[list[Tensor], dict[str, str]]:
 
 def _parse_header(raw: Buffer, size: int) -> tuple[list[Row], dict[str, str]]:
     text = str(raw, "utf-8")  # json would take other encodings too
+    if values_in(bytes(raw)) > MAX_VALUES:
+        raise ValueError("its header has more values than the tensors of a model need")
     if not text.startswith("{"):
         raise ValueError("its header does not begin with a brace")
     header = json.loads(text, object_pairs_hook=_unique)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,7 @@ def open_store(
         raise InvalidValueError("no place was given; write a folder, s3://…, gs://… or memory://name", url=text)
     if "\0" in text:
         raise InvalidValueError(f"{text!r} names no place: it holds a NUL", url=text)
-    scheme = urlsplit(text).scheme if "://" in text else ""
+    scheme = _scheme(text)
     if scheme == "memory":
         from modelkeep.stores.memory import MemoryStore
 
@@ -76,6 +77,17 @@ def open_store(
 
         return LocalStore(_folder(text) if scheme else _expanded(text), durable=durable)
     return _remote(scheme, text, storage_options or {}, single_writer, retries)
+
+
+def _scheme(text: str) -> str:
+    try:
+        if "://" not in text:
+            os.fsencode(text)  # a folder may have any name that a disk takes, also one that is no UTF-8
+            return ""
+        text.encode()
+        return urlsplit(text).scheme
+    except ValueError as error:  # no valid Unicode, or brackets without an address between them
+        raise InvalidValueError(f"{text!r} names no place: {error}", url=text) from None
 
 
 def _remote(scheme: str, url: str, options: Mapping[str, Any], single_writer: bool, retries: Retries | None) -> Store:
