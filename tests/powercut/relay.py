@@ -65,7 +65,8 @@ def _cuts(calls: Sequence[Call], kill: Cut, name: str, met: Facts, ended: Facts,
     for at in range(kill.at, end + 2):
         before = (kill.may_be[0], met, ended, *alone)
         call = str(calls[at]) if at < end else "the end"
-        yield Cut(at, call, name, before if at <= end else (ended, *alone), kill.gone)
+        # who only looked was told nothing: then what nobody was told of may still be taken
+        yield Cut(at, call, name, before if at <= end else (*alone, ended), kill.gone)
 
 
 def _without(acknowledged: Facts, met: Facts, ended: Facts) -> Iterator[Facts]:
