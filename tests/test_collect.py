@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from modelkeep.errors import (
     InUseError,
     InvalidValueError,
     MissingObjectError,
+    OutcomeUnknownError,
+    UnsettledError,
 )
 from modelkeep.layout import data_prefix, entry_key, pack_key, probe_key
 from modelkeep.stores.memory import MemoryStore
-from modelkeep.stores.port import Store
+from modelkeep.stores.port import Store, StoredObject
 from modelkeep.stores.wrappers import ReadOnly, Recording, Wrapper
 from modelkeep.system import System
 
@@ -275,6 +277,43 @@ def test_uploads_of_a_line_that_was_pushed_here_are_left_for_the_push(store: Mem
     assert "push" in done.left[0].reason
     save(laptop, 1, first=2)
     assert laptop.push("churn", to=team).versions == 1
+
+
+class Deaf(Wrapper):
+    """No create of an entry gets there, or is answered."""
+
+    def create(self, key: str, value: bytes) -> None:
+        if "/versions/" in key:
+            raise OutcomeUnknownError("no answer", key=key)
+        self.within.create(key, value)
+
+
+class Collected(Wrapper):
+    """Before uploads are listed the first time a collection takes them."""
+
+    def __init__(self, within: Store, clock: Clock) -> None:
+        super().__init__(within)
+        self.clock = clock
+        self.done = False
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        if "/data/" in prefix and not self.done:
+            self.done = True
+            self.clock.later(DAY)
+            mk.Registry(self.within, system=self.clock.system()).storage.collect(grace=NOW)
+        return self.within.list(prefix)
+
+
+def test_a_first_save_without_an_answer_is_settled_though_a_collection_takes_its_upload_meanwhile(
+    registry: mk.Registry, store: MemoryStore, clock: Clock
+) -> None:
+    registry.save({"w": np.ones(3)}, "other")
+    patient = System(now=lambda: clock.store, sleep=lambda _: None)
+    with pytest.raises(UnsettledError) as caught:
+        mk.Registry(Deaf(store), system=patient).save(model(1), "churn")
+    asked = Collected(store, clock)
+    assert mk.Registry(asked, system=patient).settle(caught.value.token).committed is False
+    assert asked.done
 
 
 @pytest.mark.parametrize("sister", ["releases", "notes"])

@@ -82,7 +82,10 @@ def _check_known(line: Line, transaction: str) -> None:
     """Refuse a token of a model that nobody ever began: settling it would make one."""
     line.versions.refresh()
     store = line.home.store
-    if not line.versions.head and not any(store.list(f"{data_prefix(line.name)}{transaction}-")):
+    if line.versions.head or any(store.list(f"{data_prefix(line.name)}{transaction}-")):
+        return
+    line.versions.refresh()  # a collection may have taken the upload since then; it says so first
+    if not line.versions.head:
         raise InvalidValueError(
             f"{store.url} knows no model {line.name!r} and no upload of transaction {transaction}; give the token "
             "of an UnsettledError of this registry",
