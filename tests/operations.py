@@ -180,7 +180,7 @@ OPERATIONS = {
     "label": Operation(lambda r: one(r).set_label("2.0.0"), lambda r: one(r).label == "2.0.0"),
     "close": Operation(lambda r: r.model("churn").close(), lambda r: not r.model("churn").is_open),
     "open": Operation(lambda r: r.model("shut").open(), lambda r: r.model("shut").is_open),
-    "tag": Operation(lambda r: one(r).tag(team="growth"), lambda r: one(r).tags == {"team": "growth"}),
+    "tag": Operation(lambda r: one(r).tag(team="growth"), lambda r: one(r).tags.get("team") == "growth"),
     "measure": Operation(lambda r: one(r).measure(auc=0.5), lambda r: one(r).measured == {"auc": 0.5}),
     "describe": Operation(lambda r: one(r).describe("good"), lambda r: one(r).description == "good"),
     "title": Operation(lambda r: r.model("churn").set_title("C"), lambda r: r.model("churn").title == "C"),
