@@ -33,7 +33,6 @@ from modelkeep.errors import (
 )
 from modelkeep.folds.releases import Delete, Purge, Releases
 from modelkeep.folds.rules import Op
-from modelkeep.journal import Journal
 from modelkeep.layout import PROBES, is_probe, model_prefix, probe_key
 from modelkeep.retention import Retention, parse
 from modelkeep.stores.clock import clock_of
@@ -325,10 +324,11 @@ class _Collector:
     @cached_property
     def _is_cut(self) -> bool:
         """Whether a newest entry of `versions` is gone, as a sister tells; costs a read of `notes`."""
-        journals: dict[str, Journal[Any]] = {"versions": self.line.versions, "releases": self.line.releases}
-        with suppress(IntegrityError, FormatError, AccessError):  # then it tells nothing
+        journals = self.line.journals
+        try:
             self.line.notes.refresh()
-            journals["notes"] = self.line.notes
+        except (IntegrityError, FormatError, AccessError):
+            del journals["notes"]  # then it tells nothing
         cut: set[str] = set()
         for _ in tails(self.line, journals, Pasts(), cut):
             pass

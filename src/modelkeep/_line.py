@@ -91,6 +91,11 @@ class Line:
         }
         return cls(home, name, **journals, birth=birth)
 
+    @property
+    def journals(self) -> dict[str, Journal[Any]]:
+        """The journals, by their names."""
+        return {"versions": self.versions, "releases": self.releases, "notes": self.notes}
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     def read(self) -> None:
@@ -196,8 +201,9 @@ class Line:
         transaction = tx or self.home.system.new_id()
         if text is not None:
             self.home.store.put_pack(text_key(self.name, transaction), [text.encode()])
-        sisters: dict[str, Head] = {other: getattr(self, other).seen for other in RULES if other != journal}
-        target: Journal[Any] = getattr(self, journal)
+        journals = self.journals
+        target = journals.pop(journal)
+        sisters: dict[str, Head] = {name: sister.seen for name, sister in journals.items()}
         if self.versions.head and not self.versions.sealed:
             self.birth.note_sound()
         try:

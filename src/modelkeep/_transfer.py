@@ -30,7 +30,7 @@ from modelkeep.errors import (
     OutcomeUnknownError,
     StoreError,
 )
-from modelkeep.journal import Journal
+from modelkeep.journal import Journal, tries_of
 from modelkeep.layout import FAN_OUT, catalog_key, entry_key, journal_prefix, pack_key, text_key
 from modelkeep.packs import missing_pack
 from modelkeep.reading import Finding
@@ -335,7 +335,7 @@ class _Copy:
         store = self.there.line.home.store
         for journal, raws in self.whole.raws.items():
             prefix = journal_prefix(self.there.line.name, journal)
-            sealed = getattr(self.whole.line, journal).sealed
+            sealed = self.whole.line.journals[journal].sealed
             with suppress(StoreError):
                 there = tiles.plan(store, prefix) if len(raws) >= FAN_OUT else ()
                 for index in range(len(raws) // FAN_OUT):
@@ -382,7 +382,7 @@ class _Copy:
             try:
                 return write()
             except OutcomeUnknownError as error:
-                tried += int(error.facts.get("tries", 1))
+                tried += tries_of(error)
                 if tried >= _PATIENCE:
                     raise
             system.sleep(_PAUSE * 2 ** (tried - 1) * system.jitter())

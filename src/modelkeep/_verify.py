@@ -116,8 +116,7 @@ def _unreadable(home: Home, finding: Finding, only: str | None) -> Report:
 def all_journals(home: Home, registry: str) -> Iterator[Journal[Any]]:
     """Every journal of a registry, as the storage itself has it; none is read yet."""
     for name in sorted(_sizes(home)):
-        line = Line.open(home, name, registry, cached=False)
-        yield from (line.versions, line.releases, line.notes)
+        yield from Line.open(home, name, registry, cached=False).journals.values()
     yield home.policy(registry, cached=False)
 
 
@@ -173,7 +172,7 @@ def _history(run: _Run, line: Line) -> Iterator[Finding]:
     except IntegrityError as error:
         yield Finding(line.birth.key, str(error), "damaged")
         return  # every journal of the line hangs on it
-    found = [finding for journal in _journals(line).values() for finding in _journal(run, journal)]
+    found = [finding for journal in line.journals.values() for finding in _journal(run, journal)]
     foreign = [finding for finding in found if finding.kind == "foreign"]
     if foreign:
         yield Finding(
@@ -200,16 +199,14 @@ def _journal(run: _Run, journal: Journal[Any]) -> Iterator[Finding]:
     yield from (finding for finding in found if finding.key not in mended)
 
 
-def _journals(line: Line) -> dict[str, Journal[Any]]:
-    return {"versions": line.versions, "releases": line.releases, "notes": line.notes}
-
-
 def _model(run: _Run, line: Line) -> Iterator[Finding]:
     """What the journals of a model say about each other, its packs and its texts."""
-    sound, errors = {}, {}
+    sound: dict[str, Journal[Any]] = {}
+    errors: dict[str, str] = {}
     for name in ("releases", "versions", "notes"):
+        journal = line.journals[name]
         try:
-            (journal := _journals(line)[name]).refresh()
+            journal.refresh()
             sound[name] = journal
         except ModelkeepError as error:
             errors[name] = str(error.facts.get("key", journal.prefix))  # it was reported already

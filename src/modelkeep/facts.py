@@ -21,7 +21,7 @@ from modelkeep.progress import Progress
 from modelkeep.ref import ModelRef
 from modelkeep.serializers.port import Serializer
 from modelkeep.system import System, format_time
-from modelkeep.values import check_text, from_json, mapping_to_json, metrics_to_json
+from modelkeep.values import check_text, mapping_from_json, mapping_to_json, metrics_to_json
 from modelkeep.version import Origin, Parent, Record
 
 Ref = str | ModelRef | ModelVersion
@@ -74,7 +74,7 @@ class Facts:
     def copied(self) -> Facts:
         """The same in dicts of its own, so that what the caller changes later stays out of it."""
         params, metrics = mapping_to_json(self.params, "params"), metrics_to_json(self.metrics, "metrics")
-        return attrs.evolve(self, params=dict(from_json(params)), metrics=dict(from_json(metrics)))
+        return attrs.evolve(self, params=mapping_from_json(params), metrics=mapping_from_json(metrics))
 
     def record(self, model: object, serializer: Serializer, system: System) -> Record:
         """All that a version will know about itself."""

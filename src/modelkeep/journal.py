@@ -129,7 +129,7 @@ class Journal(JournalReader[S]):
                 # a later look that finds nothing proves nothing: the request may still arrive
                 answered = False
                 self._pause(tried)
-                tried += _tries(error)
+                tried += tries_of(error)
             except StoreError as error:
                 if answered:
                     raise
@@ -146,7 +146,7 @@ class Journal(JournalReader[S]):
                 self._read_new()
             except StoreError as error:
                 self._pause(tried)
-                tried += _tries(error)
+                tried += tries_of(error)
             except ModelkeepError as error:
                 raise self._unsettled(number, tx) from error
             else:
@@ -222,6 +222,6 @@ class Journal(JournalReader[S]):
                     tiles.write(self.store, self.prefix, start // FAN_OUT, batch)
 
 
-def _tries(error: StoreError) -> int:
+def tries_of(error: StoreError) -> int:
     """How often the store itself has tried: remote ones do, with pauses longer than ours."""
     return int(error.facts.get("tries", 1))

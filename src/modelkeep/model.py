@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from modelkeep._line import JournalName, Line, text_digest
+from modelkeep._line import Line, text_digest
 from modelkeep.arguments import ABSENT, Absent, number_of, stale
 from modelkeep.errors import (
     ClosedError,
@@ -193,12 +193,7 @@ class RegisteredModel:
         """All that happened, oldest first. Costs a cold read of all three journals and one read for each text."""
         line = self._read()
         line.notes.refresh()
-        journals: list[tuple[JournalName, Journal[Any]]] = [
-            ("versions", line.versions),
-            ("releases", line.releases),
-            ("notes", line.notes),
-        ]
-        placed = [row for name, journal in journals for row in _events(line, name, journal)]
+        placed = [row for name, journal in line.journals.items() for row in _events(line, name, journal)]
         placed.sort(key=lambda row: row[0])
         return Listing([event for _, event in placed], lambda event: event, attrs.asdict)
 
@@ -342,7 +337,7 @@ def _moment(when: str | date | datetime) -> str:
 _SUBJECTS = ("alias", "label", "title")
 
 
-def _events(line: Line, name: JournalName, journal: Journal[Any]) -> list[tuple[str, Event]]:
+def _events(line: Line, name: str, journal: Journal[Any]) -> list[tuple[str, Event]]:
     """The events of a journal, each with the latest time so far: a slow clock cannot turn its order around."""
     events = []
     latest = ""

@@ -29,7 +29,7 @@ from modelkeep.packs import PAGED
 from modelkeep.pieces import PIECE
 from modelkeep.stores.port import Store, mapped
 from modelkeep.streams import Sought
-from modelkeep.targets import check_way, make_folder, move_in
+from modelkeep.targets import check_free, check_way, make_folder
 from modelkeep.threads import Threads, cores
 
 Span = tuple[int, int]  # where a run of bytes of a file begins, and where it ends
@@ -297,7 +297,8 @@ class PackFiles:
                 for run in runs(pieces):
                     for plain in self.pieces(run):
                         file.write(plain)
-            move_in(part, target)
+            check_free(target)
+            part.replace(target)
         except BaseException as error:
             with suppress(OSError):
                 part.unlink(missing_ok=True)

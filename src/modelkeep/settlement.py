@@ -70,7 +70,7 @@ def settle_model(line: Line, asked: Token) -> Settlement:
     _check_known(line, asked.transaction)
     with suppress(AccessError):  # what stands already can be seen without the right to write
         line.home.prepare()
-    committed = getattr(line, asked.journal).settle(asked.number, asked.transaction)
+    committed = line.journals[asked.journal].settle(asked.number, asked.transaction)
     if not committed or asked.journal != "versions":
         return Settlement(committed)
     lines = list(line.versions.state.lines.values())  # other threads may read on meanwhile

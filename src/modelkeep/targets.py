@@ -14,19 +14,6 @@ def check_free(target: Path) -> None:
         raise InvalidValueError(f"{target} exists already; choose an empty folder", path=str(target))
 
 
-def move_in(file: Path, target: Path) -> None:
-    """Give a finished file the name *target*.
-
-    Raises:
-        InvalidValueError: something lies there already, or the disk knows no such name.
-    """
-    check_free(target)
-    try:
-        file.replace(target)
-    except OSError as error:
-        raise InvalidValueError(f"{target} cannot be a file: {error.strerror}", path=str(target)) from error
-
-
 def path_of(folder: object) -> Path:
     """What was given as a folder, as a path.
 

@@ -13,7 +13,6 @@ import attrs
 import numpy as np
 import orjson
 
-import modelkeep as mk
 from modelkeep.digest import digest
 from modelkeep.entry import genesis, sign
 from modelkeep.manifest import Manifest
@@ -153,8 +152,3 @@ def store_of(objects: dict[str, bytes]) -> MemoryStore:
 def forge() -> Forge:
     """A sound registry, taken apart."""
     return Forge.of(sound())
-
-
-def version_of(objects: dict[str, bytes]) -> mk.ModelVersion:
-    """Its newest version."""
-    return Registry(store_of(objects)).get(MODEL)

@@ -158,9 +158,9 @@ def read(files: Files, path: str) -> tuple[list[Tensor], dict[str, str]]:
     return [Tensor(row.name, row.dtype, row.shape, view) for row, view in zip(rows, views, strict=True)], metadata
 
 
-def _parse_header(raw: Buffer, size: int) -> tuple[list[Row], dict[str, str]]:
+def _parse_header(raw: bytes, size: int) -> tuple[list[Row], dict[str, str]]:
     text = str(raw, "utf-8")  # json would take other encodings too
-    if values_in(bytes(raw)) > MAX_VALUES:
+    if values_in(raw) > MAX_VALUES:
         raise ValueError("its header has more values than the tensors of a model need")
     if not text.startswith("{"):
         raise ValueError("its header does not begin with a brace")
