@@ -1,10 +1,14 @@
-"""A folder that the disk refuses to sync once: nothing is acknowledged on the word of a second sync."""
+"""A folder that the disk refuses to sync once: nothing is acknowledged on the word of a second sync.
+
+Nothing in this registry, that is. Who opens it again has read the message that says to look at the disk first.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ import pytest
 
 import modelkeep as mk
 from modelkeep.errors import OutcomeUnknownError, StoreError, UnsettledError
+from modelkeep.stores.local import LocalStore
 
 
 def refuse_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
@@ -49,8 +54,36 @@ def test_a_save_whose_folder_was_not_synced_is_left_open_and_can_be_settled(
         registry.save({"w": np.ones(3)}, "churn")
     assert came == ["refused"], "a second sync cannot tell what the first has lost"
     assert registry.settle(caught.value.token).ref == "churn:2"
-    assert registry.save({"w": np.ones(4)}, "churn").number == 3
+    assert mk.Registry(tmp_path / "registry").save({"w": np.ones(4)}, "churn").number == 3
     assert registry.storage.verify().ok
+
+
+@needs_proc
+def test_a_folder_that_was_not_synced_stops_every_later_write_to_its_model(
+    registry: mk.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came = refuse_once(monkeypatch, tmp_path / "registry/models/churn/versions")
+    with pytest.raises(UnsettledError):
+        registry.save({"w": np.ones(3)}, "churn")
+    with pytest.raises(UnsettledError, match="open the registry again"):
+        registry.save({"w": np.ones(4)}, "churn")
+    assert registry.save({"w": np.ones(5)}, "other").number == 1
+    assert came == ["refused"]
+
+
+@needs_proc
+def test_a_refusal_heard_by_a_write_that_may_fail_holds_for_the_next_that_may_not(
+    registry: mk.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "registry/models/churn/versions"
+    came = refuse_once(monkeypatch, folder)
+    store = LocalStore(os.fspath(tmp_path / "registry"))
+    assert store.get("models/churn/versions/00000000000000000001.json")
+    with suppress(StoreError):
+        store.create("models/churn/tiles/harmless", b"")
+    with pytest.raises(StoreError, match="open the registry again"):
+        store.create("models/churn/versions/00000000000000000002.json", b"{}")
+    assert came == ["refused"]
 
 
 @needs_proc
@@ -63,7 +96,7 @@ def test_a_push_whose_folder_was_not_synced_is_not_finished_and_runs_again(
     with pytest.raises(OutcomeUnknownError, match="run it again"):
         registry.push("churn", to=target)
     assert came == ["refused"]
-    registry.push("churn", to=target)
+    registry.push("churn", to=mk.Registry(tmp_path / "target"))
     assert target.load("churn")["w"].tolist() == [0, 0, 0]
 
 

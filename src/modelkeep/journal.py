@@ -118,8 +118,7 @@ class Journal(JournalReader[S]):
 
     def _create(self, number: int, raw: bytes, tx: str) -> bool:
         """Whether the slot took *raw* now; False if it was taken, perhaps by an earlier try of ours."""
-        answered = True
-        tried = 0
+        answered, tried, last = True, 0, StoreError("")
         while tried < _PATIENCE:
             try:
                 self.store.create(self._key(number), raw)
@@ -127,36 +126,37 @@ class Journal(JournalReader[S]):
                 return False
             except OutcomeUnknownError as error:
                 # a later look that finds nothing proves nothing: the request may still arrive
-                answered = False
+                answered, last = False, error
                 self._pause(tried)
                 tried += tries_of(error)
             except StoreError as error:
                 if answered:
                     raise
-                raise self._unsettled(number, tx) from error
+                raise self._unsettled(number, tx, error) from error
             else:
                 return True
-        raise self._unsettled(number, tx)
+        raise self._unsettled(number, tx, last) from last
 
     def _refresh_surely(self, number: int, tx: str) -> None:
         """Refresh although a write of ours may stand unseen: a failure to read leaves it open."""
-        tried = 0
+        tried, last = 0, StoreError("")
         while tried < _PATIENCE:
             try:
                 self._read_new()
             except StoreError as error:
+                last = error
                 self._pause(tried)
                 tried += tries_of(error)
             except ModelkeepError as error:
-                raise self._unsettled(number, tx) from error
+                raise self._unsettled(number, tx, error) from error
             else:
                 return
-        raise self._unsettled(number, tx)
+        raise self._unsettled(number, tx, last) from last
 
-    def _unsettled(self, number: int, tx: str) -> UnsettledError:
+    def _unsettled(self, number: int, tx: str, because: ModelkeepError) -> UnsettledError:
         return UnsettledError(
             f"the storage gave no answer about {self._key(number)}: the write may stand or come to stand; "
-            "call registry.settle(error.token) to find out",
+            f"call registry.settle(error.token) to find out ({because})",
             token=f"{self.prefix}{number}/{tx}",
         )
 

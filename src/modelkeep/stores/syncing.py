@@ -15,13 +15,15 @@ from pathlib import Path
 
 from modelkeep.stores.disk import NOT_THERE
 
+_STAYS = "(when it was last synced; look at the disk, then open the registry again)"
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}  # file systems that know no fsync of a folder
 
 
 class UnsyncedError(OSError):
     """The disk refused to sync, which is worse than that it could not be asked.
 
-    A second sync may say yes of what the first has lost, for a kernel tells an error once.
+    A second sync may say yes of what the first has lost, for a kernel tells an error once (see fsync(2), and Rebello et
+    al., Can Applications Recover from fsync Failures?, USENIX ATC 2020).
     """
 
 
@@ -41,6 +43,9 @@ class _Read:
 class Folders:
     """The folders of a store, and which of them hold something that may not be on the disk yet.
 
+    One that the disk once refused to sync is not asked again: whoever heard the refusal may have been allowed to go on
+    without what it wrote, such as a tile, and the next writer would be told yes.
+
     Args:
         base: the folder of the store.
     """
@@ -49,6 +54,7 @@ class Folders:
         self._base = base
         self._firm: set[str] = set()  # those that a power cut leaves where they are
         self._read: dict[str, _Read] = {"": _Read()}  # by what they are a part of
+        self._refused: dict[str, int] = {}  # with the errno
 
     def make(self, folder: Path) -> None:
         """Make *folder* and those above it that are missing, each on the disk before the next one is made.
@@ -57,14 +63,14 @@ class Folders:
         """
         missing = [f for f in (folder, *folder.parents) if not f.exists()]
         if Path(self._base) in missing:  # what was found above it may have been made a moment ago
-            _sync_if_allowed(os.fspath(missing[-1].parent.parent))
+            self._sync_if_allowed(os.fspath(missing[-1].parent.parent))
         for made in reversed(missing):
             made.mkdir(exist_ok=True)
-            _sync(os.fspath(made.parent))
+            self._sync(os.fspath(made.parent))
 
     def sync(self, folder: str) -> None:
         """Have what *folder* names on the disk, and, the first time, the folders that lead to it."""
-        _sync(folder)
+        self._sync(folder)
         self._sync_those_above(folder)
 
     def note_read(self, path: str) -> None:
@@ -86,7 +92,7 @@ class Folders:
     def _sync_all(self, folders: Iterable[str]) -> None:
         for folder in folders:
             with suppress(*NOT_THERE):
-                _sync_if_allowed(folder)
+                self._sync_if_allowed(folder)
                 self._sync_those_above(folder)
 
     def _whole(self, folder: str) -> str:
@@ -104,23 +110,24 @@ class Folders:
         while folder not in self._firm:
             new.append(folder)
             below, folder = folder, os.path.dirname(folder)  # noqa: PTH120  see note_read
-            _sync_if_allowed(folder)
+            self._sync_if_allowed(folder)
             if below in (self._base, folder):  # "/" lies in itself
                 break
         self._firm.update(new)
 
+    def _sync_if_allowed(self, folder: str) -> None:
+        with suppress(PermissionError):  # who may not list a folder cannot sync it, and may be meant to read in it
+            self._sync(folder)
 
-def _sync_if_allowed(folder: str) -> None:
-    with suppress(PermissionError):  # who may not list a folder cannot sync it, and may be meant to read in it
-        _sync(folder)
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise UnsyncedError(error.errno, error.strerror, folder) from error
-    finally:
-        os.close(descriptor)
+    def _sync(self, folder: str) -> None:
+        if refused := self._refused.get(folder):
+            raise UnsyncedError(refused, f"{os.strerror(refused)} {_STAYS}", folder)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                self._refused[folder] = error.errno or errno.EIO
+                raise UnsyncedError(error.errno, error.strerror, folder) from error
+        finally:
+            os.close(descriptor)
