@@ -72,8 +72,9 @@ def test_a_folder_that_was_not_synced_stops_every_later_write_to_its_model(
 
 
 @needs_proc
+@pytest.mark.usefixtures("registry")
 def test_a_refusal_heard_by_a_write_that_may_fail_holds_for_the_next_that_may_not(
-    registry: mk.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "registry/models/churn/versions"
     came = refuse_once(monkeypatch, folder)
