@@ -35,6 +35,7 @@ class Operation:
         steps: what is done, each acknowledged by itself.
         again: whether it is called again whatever became of it, and may take several entries.
         refused: whether the model is refused until it is over, and `verify` says so.
+        removes: whether it says what it has removed; what others remove is condemned already, and may come back.
         repins: whether what it writes to `releases` after a move is a hint for readers, whose failure it passes over.
     """
 
@@ -42,6 +43,7 @@ class Operation:
     steps: tuple[Step, ...]
     again: bool = False
     refused: bool = False
+    removes: bool = False
     repins: bool = False
 
 
@@ -55,11 +57,15 @@ def _nothing(_: mk.Registry) -> None:
 
 
 def _three(registry: mk.Registry) -> None:
-    """Three versions that share a tensor of 160 KB; 1 and 2 were promoted, so that a rollback has where to go."""
+    """Three versions that share a tensor of 160 KB; 1 and 2 were promoted, so that a rollback has where to go.
+
+    The first has a variant.
+    """
     for n in (1, 2, 3):
         _save(registry, n, **({"bump": "minor"} if n == 1 else {}))
     for number in (1, 2):
         _version(registry, number).promote("production", reason=f"{number} is better")
+    _version(registry, 1).add_variant(made(SEED, 1), kind="int8")
     _version(registry, 1).tag(team="growth").describe("the first")
 
 
@@ -136,6 +142,7 @@ def _export(registry: mk.Registry) -> None:
 OPERATIONS: dict[str, Operation] = {
     "first save": Operation(_nothing, (lambda r: _save(r, 1, bump="minor", notes="the first"),)),
     "save": Operation(_three, (lambda r: _save(r, 4, bump="patch"),)),
+    "variant": Operation(_three, (lambda r: _version(r, 3).add_variant(made(SEED, 4), kind="int8", notes="by hand"),)),
     "promote": Operation(_three, (lambda r: _version(r, 3).promote("production", expect=2, reason="best"),)),
     "rollback": Operation(_three, (lambda r: r.model(NAME).rollback("production", expect=2, reason="drift"),)),
     "unset": Operation(_three, (lambda r: r.model(NAME).unset("production", reason="off"),)),
@@ -159,8 +166,8 @@ OPERATIONS: dict[str, Operation] = {
     "open": Operation(_closed, (lambda r: r.model(NAME).open(),)),
     "policy": Operation(_three, (lambda r: r.policy.set(RULES),)),
     "compact": Operation(_three, (lambda r: r.storage.compact(rollbacks=0),), again=True, repins=True),
-    "collect": Operation(_rubbish, (lambda r: r.storage.collect(grace=timedelta(hours=1)),), again=True),
-    "erase": Operation(_three, (lambda r: _version(r, 1).erase("request 17"),), again=True, repins=True),
+    "collect": Operation(_rubbish, (lambda r: r.storage.collect(grace=timedelta(hours=1)),), again=True, removes=True),
+    "erase": Operation(_three, (lambda r: _version(r, 1).erase("request 17"),), again=True, removes=True, repins=True),
     "push": Operation(_one_to_push, (_push,), again=True, refused=True),
     "load": Operation(_three, (_load,), again=True),
     "export": Operation(_three, (_export,), again=True),
@@ -193,8 +200,9 @@ def _facts_of_one(model: mk.RegisteredModel, version: mk.ModelVersion) -> Facts:
     if version.number in model._line.releases.state.purged:  # of which bytes may lie there yet
         return {"purged": True, "label": version.label}
     parts = wrong(version.load(), version.params)
+    variants = {kind: [one.digest, wrong(one.load())] for kind, one in version.variants.items()}
     said = [version.held, version.deleted, version.tags, version.measured, version.description]
-    return {"label": version.label, "params": version.params, "said": said, "wrong": parts}
+    return {"label": version.label, "params": version.params, "said": said, "wrong": parts, "variants": variants}
 
 
 def template(operation: Operation, root: Path) -> None:
