@@ -13,6 +13,7 @@ import numpy as np
 import modelkeep as mk
 from modelkeep._compact import plan_compaction
 from modelkeep.errors import DeletedError, IntegrityError, UnknownModelError
+from modelkeep.modelvariant import Variant
 from modelkeep.registry import Registry
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.port import Store
@@ -34,6 +35,24 @@ def weights(seed: int) -> dict[str, Any]:
 def save(registry: Registry, seed: int, **options: Any) -> mk.ModelVersion:
     version: mk.ModelVersion = registry.save(weights(seed), "churn", params={"seed": seed}, **options)
     return version
+
+
+BESIDE = {"preprocess": {"mean": np.arange(3)}, "example": np.ones((7, 2)), "golden": (np.ones((2, 2)), np.zeros(2))}
+
+
+def _parts_load(version: mk.ModelVersion) -> bool:
+    """Whether all that lies beside a model is what `BESIDE` has; true where nothing does."""
+    loaded = {name: part.load() for name, part in version.parts.items()}
+    expected = {"example": np.ones((5, 2)), "golden-inputs": np.ones((2, 2)), "golden-outputs": np.zeros(2)}
+    return not loaded or (
+        loaded.keys() == {"preprocess", *expected}
+        and np.array_equal(loaded["preprocess"]["mean"], np.arange(3))
+        and all(np.array_equal(loaded[name], expected[name]) for name in expected)
+    )
+
+
+def _has_parts(registry: Registry) -> bool:
+    return numbers(registry) == [1, 2, 3, 4] and bool(one(registry, 4).parts) and _parts_load(one(registry, 4))
 
 
 def is_model(loaded: dict[str, Any], seed: int) -> bool:
@@ -69,9 +88,11 @@ def _held(registry: Registry) -> None:
 
 
 def _grown(registry: Registry) -> None:
-    """Four versions that share bytes, one of them in use; the policy keeps two of them."""
+    """Four versions that share bytes, one of them in use, two with a variant; the policy keeps two of them."""
     for seed in range(LARGE, LARGE + 4):
         save(registry, seed)
+    for number in (1, 4):
+        one(registry, number).add_variant(weights(LARGE + number - 1), kind="int8")
     registry.get("churn:4").promote("production")
     registry.policy.set(POLICY)
 
@@ -169,6 +190,7 @@ OPERATIONS = {
     "save first": Operation(lambda r: save(r, 9), lambda r: numbers(r) == [1], _nothing),
     "save next": Operation(lambda r: save(r, 9, bump="minor"), lambda r: numbers(r) == [1, 2, 3, 4]),
     "save large": Operation(lambda r: save(r, LARGE + 9), lambda r: numbers(r) == [1, 2, 3, 4, 5], _grown),
+    "save with parts": Operation(lambda r: save(r, 9, **BESIDE), _has_parts),
     "reuse": Operation(lambda r: save(r, 9, reuse=True), lambda r: numbers(r) == [1, 2, 3, 4]),
     "promote": Operation(lambda r: one(r).promote("production", reason="why"), lambda r: holder(r) == 1),
     "rollback": Operation(lambda r: r.model("churn").rollback("production"), lambda r: holder(r) == 2),
@@ -177,6 +199,10 @@ OPERATIONS = {
     "restore": Operation(lambda r: one(r, 2).restore(), lambda r: not one(r, 2).deleted, _deleted),
     "hold": Operation(lambda r: one(r).hold(reason="audit"), lambda r: one(r).held),
     "unhold": Operation(lambda r: one(r).unhold(), lambda r: not one(r).held, _held),
+    "variant": Operation(lambda r: one(r).add_variant(weights(9), kind="int8"), lambda r: "int8" in one(r).variants),
+    "variant large": Operation(
+        lambda r: one(r).add_variant(weights(LARGE), kind="half"), lambda r: "half" in one(r).variants, _grown
+    ),
     "label": Operation(lambda r: one(r).set_label("2.0.0"), lambda r: one(r).label == "2.0.0"),
     "close": Operation(lambda r: r.model("churn").close(), lambda r: not r.model("churn").is_open),
     "open": Operation(lambda r: r.model("shut").open(), lambda r: r.model("shut").is_open),
@@ -212,13 +238,19 @@ def snapshot(store: Store) -> dict[str, Any]:
         model = registry.model("churn")
         seen["aliases"] = {alias: version.number for alias, version in model.aliases.items()}
         seen["facts"] = [
-            (v.number, v.label, v.deleted, v.held, v.tags, v.measured, v.description)
+            (v.number, v.label, v.deleted, v.held, v.tags, v.measured, v.description, list(v.variants))
             for v in model.versions(deleted=True)
         ]
         seen["model"] = (model.is_open, model.title)
         seen["shut"] = _is_open(registry, "shut")
         seen["policy"] = registry.policy.text
     return seen
+
+
+def _is_variant(variant: Variant) -> bool:
+    """Whether it is as some operation added it; the seeds are those of `_grown` and `OPERATIONS`."""
+    loaded = variant.load()
+    return any(is_model(loaded, seed) for seed in (9, *range(LARGE, LARGE + 4)))
 
 
 def faults(store: Store) -> list[str]:
@@ -236,8 +268,10 @@ def faults(store: Store) -> list[str]:
         version = one(registry, number)
         try:
             loaded = version.load()
+            found += [f"{v.ref} is not what was added" for v in version.variants.values() if not _is_variant(v)]
         except DeletedError:
             found += [] if number in purged(registry) else [f"version {number} does not load"]
         else:
-            found += [] if is_model(loaded, version.params["seed"]) else [f"version {number} is not what was saved"]
+            sound = is_model(loaded, version.params["seed"]) and _parts_load(version)
+            found += [] if sound else [f"version {number} is not what was saved"]
     return found

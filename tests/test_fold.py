@@ -72,6 +72,12 @@ def a_move(number: int, was: str, to: str, *packs: str) -> dict[str, Any]:
     return {"op": "move", "number": number, "was": [was, 16, 9], "at": [to, 16, 9], "packs": [*packs, to]}
 
 
+def a_variant(number: int, kind: str, *packs: str, **more: Any) -> dict[str, Any]:
+    named = list(packs or [pack(50 + number)])
+    facts = {"number": number, "kind": kind, "identity": D, "content": D, "at": [named[-1], 16, 9], "packs": named}
+    return {"op": "variant", "size": 3, "serializer": "files", **facts, **more}
+
+
 def a_condemn(*packs: str, purged: tuple[int, ...] = ()) -> dict[str, Any]:
     return {"op": "condemn", "packs": list(packs), "purged": list(purged)}
 
@@ -207,6 +213,7 @@ LIKELY_OPS = st.one_of(
     st.builds(on, st.integers(1, 3), st.sampled_from(["delete", "restore", "hold", "unhold", "purge"])),
     st.builds(a_condemn, st.sampled_from([pack(1), pack(2), pack(3)]), purged=st.sampled_from([(), (1,), (1, 2)])),
     st.builds(a_move, st.integers(1, 3), st.sampled_from([pack(1), pack(2)]), st.sampled_from([pack(2), pack(3)])),
+    st.builds(a_variant, st.integers(1, 3), st.sampled_from(["int8", "half"]), st.sampled_from([pack(2), pack(4)])),
     st.sampled_from([OPEN, CLOSE, {"op": "unalias", "alias": "production"}]),
     WILD_OPS,
 )
@@ -229,6 +236,7 @@ def test_whatever_lies_in_a_journal_it_folds(journal: str, entries: list[list[di
 def refused_by_python(journal: str, name: str, field: str, levels: int) -> bool:
     """Whether the fold raises at an operation that has a list of *levels* levels as its *field*."""
     legal = {"open": OPEN, "create": a_create(1), "alias": an_alias(1), "move": a_move(1, pack(1), pack(2))}
+    legal["variant"] = a_variant(1, "int8")
     facts = {**legal.get(name, {"number": 1, "alias": "a", "text": D, "tags": {}}), "op": name, field: 0}
     deep = b'"%b":%b' % (field.encode(), b"[" * levels + b"]" * levels)
     op = orjson.dumps(facts).replace(b'"%b":0' % field.encode(), deep)
@@ -423,6 +431,89 @@ def test_a_move_of_a_version_that_was_moved_meanwhile_is_void(made: Tale) -> Non
     assert made.state.lines[1].at.pack == pack(8)
 
 
+# Variants
+
+
+def test_a_variant_joins_its_version_and_its_packs_those_that_the_version_needs(made: Tale) -> None:
+    made.tell_all(a_variant(1, "int8", pack(8), f"{tx_of(8)}-2"), a_variant(1, "half"), a_variant(2, "int8"))
+    line = made.state.lines[1]
+    assert list(line.variants) == ["int8", "half"]
+    assert line.packs == (pack(1), pack(8), f"{tx_of(8)}-2", pack(51))
+    assert (line.own, line.apart) == ((pack(1),), (pack(8), f"{tx_of(8)}-2", pack(51)))
+    assert (line.variants["half"].made.at.pack, line.variants["half"].actor) == (pack(51), "actor 4")
+    assert made.state.lines[2].packs == (pack(2), pack(52))
+    assert made.state.highest == 2, "it takes no number"
+
+
+@pytest.mark.parametrize(
+    ("before", "variant", "why"),
+    [
+        ([CLOSE], a_variant(1, "int8"), "the model is closed"),
+        ([], a_variant(3, "int8"), "there is no version 3"),
+        ([a_condemn(pack(1), purged=(1,))], a_variant(1, "int8"), "version 1 was purged"),
+        ([a_variant(1, "int8", pack(8))], a_variant(1, "int8"), "version 1 has a int8 already"),
+        ([], a_variant(1, "int8", at=[pack(8), 16, 9]), "the pack of the manifest is not among the packs"),
+        ([], a_variant(1, "int8", pack(7), pack(8)), "a variant has packs of one transaction"),
+        ([], a_variant(1, "int8", pack(2)), f"packs of transaction {tx_of(2)} were named before"),
+        ([], a_variant(1, "int8", f"{tx_of(2)}-2"), f"packs of transaction {tx_of(2)} were named before"),
+        ([a_variant(2, "int8")], a_variant(1, "int8", pack(52)), f"packs of transaction {tx_of(52)} were named before"),
+        (
+            [a_move(1, pack(1), pack(8))],
+            a_variant(1, "int8", pack(1)),
+            f"packs of transaction {tx_of(1)} were named before",
+        ),
+        (
+            [a_variant(2, "int8"), a_move(1, pack(1), pack(8)), a_create(3, pack(9))],
+            a_variant(1, "int8", pack(9)),
+            f"packs of transaction {tx_of(9)} were named before",
+        ),
+        (
+            [a_variant(2, "int8"), a_move(1, pack(1), pack(8))],
+            a_variant(1, "int8", pack(8)),
+            f"packs of transaction {tx_of(8)} were named before",
+        ),
+        ([a_condemn(pack(8))], a_variant(1, "int8", pack(8)), f"pack {pack(8)} was condemned"),
+    ],
+)
+def test_a_variant_that_breaks_a_rule_is_void(
+    made: Tale, before: list[dict[str, Any]], variant: dict[str, Any], why: str
+) -> None:
+    made.tell_all(*before)
+    state = made.state.copy()
+    assert made.tell(variant) == why
+    assert made.state == state
+
+
+@pytest.mark.parametrize("kind", ["", "Int8", "int 8", "-int8", "a/b", "x" * 101, 8, None, ["int8"]])
+def test_what_references_cannot_say_is_no_kind_of_variant(made: Tale, kind: Any) -> None:
+    assert made.tell(a_variant(1, kind)) is not None
+    assert made.state.lines[1].variants == {}
+
+
+def test_no_later_entry_names_a_pack_of_a_variant(made: Tale) -> None:
+    made.tell_all(a_variant(1, "int8", pack(8)))
+    for shared in (pack(8), f"{tx_of(8)}-2"):
+        assert made.tell(a_create(3, shared, pack(3))) == f"pack {shared} is that of a variant"
+        assert made.tell(a_move(1, pack(1), pack(9), shared)) == f"pack {shared} is that of a variant"
+    made.tell_all(a_create(3), a_move(1, pack(1), pack(9)))
+
+
+def test_of_one_entry_too_no_operation_names_a_pack_of_a_variant(made: Tale) -> None:
+    assert made.tell(a_variant(1, "int8", pack(8)), a_create(3, pack(8))) == f"pack {pack(8)} is that of a variant"
+    assert made.tell(a_create(3, pack(8)), a_variant(1, "int8", pack(8))) is not None
+    assert made.tell(a_variant(1, "int8", pack(8)), a_variant(2, "int8", pack(8))) is not None
+    made.tell_all(a_variant(2, "int8", pack(8)))
+
+
+def test_a_move_leaves_the_packs_of_variants_where_they_are(made: Tale) -> None:
+    made.tell_all(a_variant(1, "int8", pack(8)), a_move(1, pack(1), pack(9)))
+    assert made.state.lines[1].packs == (pack(9), pack(8))
+    assert made.state.left == {pack(1)}
+    assert made.tell(a_condemn(pack(8))) == f"version 1 needs pack {pack(8)}"
+    assert made.tell(a_condemn(pack(1))) is None
+    assert made.tell(a_condemn(pack(8), pack(9), purged=(1,))) is None
+
+
 # The pack rule
 
 
@@ -450,8 +541,21 @@ PACKS = st.sampled_from([pack(number) for number in range(5)])
 STEPS = st.one_of(
     st.tuples(st.just("create"), st.lists(PACKS, min_size=1, max_size=3), st.just(0)),
     st.tuples(st.just("move"), st.lists(PACKS, min_size=1, max_size=3), st.integers(1, 4)),
+    st.tuples(st.just("variant"), st.lists(PACKS, min_size=1, max_size=1), st.integers(1, 4)),
     st.tuples(st.just("condemn"), st.lists(PACKS, max_size=3), st.integers(0, 4)),
 )
+
+
+def op_of(tale: Tale, number: int, kind: str, packs: list[str], which: int) -> list[dict[str, Any]]:
+    """The operation that a step is; none for a move of what is not there."""
+    there = which in tale.state.lines
+    if kind == "create":
+        return [a_create(number, *packs)]
+    if kind == "variant":
+        return [a_variant(which, f"of-{tale.fold.head}", *packs)]
+    if kind == "condemn":
+        return [a_condemn(*packs, purged=(which,) if there else ())]
+    return [a_move(which, tale.state.lines[which].at.pack, packs[-1], *packs[:-1])] if there else []
 
 
 @given(st.lists(st.lists(STEPS, min_size=1, max_size=3), max_size=25))
@@ -460,18 +564,11 @@ def test_no_living_version_ever_needs_a_condemned_pack(entries: list[list[tuple[
     tale = Tale(versions.RULES).tell_all(OPEN)
     condemned: set[str] = set()
     for steps in entries:
-        number, ops = tale.state.highest, []
+        number, ops = tale.state.highest, list[dict[str, Any]]()
         before = {n: set(line.packs) for n, line in tale.state.lines.items()}
-        for kind, packs, which in steps:
-            if kind == "create":
-                number += 1
-                ops.append(a_create(number, *packs))
-            elif kind == "move" and which in tale.state.lines:
-                was = tale.state.lines[which].at.pack
-                ops.append(a_move(which, was, packs[-1], *packs[:-1]))
-            elif kind == "condemn":
-                known = (which,) if which in tale.state.lines else ()
-                ops.append(a_condemn(*packs, purged=known))
+        for step in steps:
+            number += step[0] == "create"
+            ops += op_of(tale, number, *step)
         void = tale.tell(*ops)
         state = tale.state
         assert condemned <= state.condemned

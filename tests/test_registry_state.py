@@ -38,6 +38,7 @@ from modelkeep.errors import (
     UnknownAliasError,
     UnknownLabelError,
     UnknownModelError,
+    UnknownVariantError,
     UnknownVersionError,
 )
 from modelkeep.ref import Label
@@ -55,6 +56,7 @@ NAMES = st.sampled_from(["a", "a", "a", "B"])
 ALIASES = st.sampled_from(["production", "staging"])
 LABELS = st.sampled_from(["1.0.0", "1.1.0", "2.0.0-rc.1", "2.0.0"])
 BUMPS = st.sampled_from(["major", "minor", "patch"])
+KINDS = st.sampled_from(["int8", "half"])
 WHO = st.integers(0, 1)
 PICK = st.integers(0, 30)
 WRONG_CLOCK = "this machine's clock says"
@@ -72,6 +74,7 @@ class Truth:
     held: set[int] = attrs.Factory(set)
     purged: set[int] = attrs.Factory(set)
     tags: dict[int, dict[str, str]] = attrs.Factory(dict)
+    variants: dict[int, dict[str, int]] = attrs.Factory(dict)
     is_open: bool = False
     events: int = 0
 
@@ -170,6 +173,27 @@ class RegistryMachine(RuleBasedStateMachine):
         truth.is_open = True
         if wanted:
             truth.labels[number] = wanted
+
+    @rule(who=WHO, name=NAMES, pick=PICK, kind=KINDS)
+    def add_variant(self, who: int, name: str, pick: int, kind: str) -> None:
+        truth = self.truth(name)
+        number = truth.pick(pick)
+        version = self.version(who, name, number)
+        if version is None:
+            return
+        self.payload += 1
+        payload, known = self.payload, truth.variants.setdefault(number, {})
+        error: type[ModelkeepError] | None = None
+        if not truth.is_open:
+            error = ClosedError
+        elif kind in known and number not in truth.purged:
+            error = TakenError
+        elif number in truth.deleted:
+            error = DeletedError
+        variant = self.meets(error, lambda: version.add_variant({"w": np.array(payload)}, kind=kind))
+        if variant is not None:
+            assert variant.ref == f"{name}:{number}/{kind}"
+            known[kind] = payload
 
     def version(self, who: int, name: str, number: int) -> Any:
         """A version as that registry gives it, or None after it was checked that there is none."""
@@ -406,6 +430,17 @@ class RegistryMachine(RuleBasedStateMachine):
             assert number is not None
             assert int(loaded["w"]) == truth.payloads[number]
 
+    @rule(who=WHO, name=NAMES, ref=st.sampled_from(["", "@production", ":1", ":2"]), kind=KINDS)
+    def load_variant(self, who: int, name: str, ref: str, kind: str) -> None:
+        truth = self.truth(name)
+        number, error = self.meant(truth, ref)
+        if error is None and number is not None and kind not in truth.variants.get(number, {}):
+            error = UnknownVariantError
+        loaded = self.meets(error, lambda: self.registries[who].load(f"{name}{ref}/{kind}"))
+        if loaded is not None:
+            assert number is not None
+            assert int(loaded["w"]) == truth.variants[number][kind]
+
     @staticmethod
     def meant(truth: Truth, ref: str) -> tuple[int | None, type[ModelkeepError] | None]:
         """What a reference means, or the error that it must meet."""
@@ -447,6 +482,9 @@ class RegistryMachine(RuleBasedStateMachine):
         ]
         assert {version.number: version.label for version in everything if version.label} == truth.labels
         assert {version.number: version.metrics["m"] for version in everything} == truth.payloads
+        assert {version.number: set(version.variants) for version in everything if version.variants} == {
+            number: set(known) for number, known in truth.variants.items() if known
+        }
         assert {alias: version.number for alias, version in model.aliases.items()} == {
             alias: stack[-1] for alias, stack in truth.stacks.items()
         }
@@ -468,6 +506,8 @@ class RegistryMachine(RuleBasedStateMachine):
                         version.load()
                     continue
                 assert int(version.load()["w"]) == payload
+                found = {kind: int(variant.load()["w"]) for kind, variant in version.variants.items()}
+                assert found == truth.variants.get(number, {})
                 assert version.tags == truth.tags.get(number, {})
         if any(truth.payloads for truth in self.truths.values()):
             assert [str(finding) for finding in reader.storage.verify().findings] == []

@@ -44,6 +44,7 @@ def test_schedules_do_what_they_are_for() -> None:
     assert sum(outcome.saves for outcome in outcomes) > 200
     assert sum(outcome.entries for outcome in outcomes) > 400
     assert sum(outcome.shared for outcome in outcomes) > 100
+    assert sum(outcome.variants for outcome in outcomes) > 10
     assert sum(outcome.moved for outcome in outcomes) > 40
     assert sum(outcome.turned for outcome in outcomes) > 5
     assert sum(outcome.purged for outcome in outcomes) > 20
@@ -378,6 +379,7 @@ def test_two_operations_keep_all_promises_in_all_orders_of_their_calls() -> None
         ("number-fixed-at-start", ("save", "save")),
         ("purge-check-once", ("restore", "collect")),
         ("move-check-once", ("compact", "compact")),
+        ("variant-check-once", ("add variant", "add variant")),
     ],
 )
 def test_a_planted_fault_is_found_where_two_operations_meet(name: str, pair: tuple[str, str]) -> None:

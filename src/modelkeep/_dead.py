@@ -52,7 +52,7 @@ def condemnation(
         moves: what the same entry moves before.
         erased: versions whose erasure the entry completes.
     """
-    new = {move.number: move.packs for move in moves}
+    new = {move.number: {*move.packs, *versions.lines[move.number].apart} for move in moves}
     needs = needed(versions, releases, but=new).union(*new.values())
     dead = set(packs) - needs - versions.condemned - _kept_for_erasures(versions, releases, erased)
     if not dead:

@@ -24,7 +24,7 @@ from modelkeep.errors import (
 )
 from modelkeep.folds.releases import ERASE, Delete, Purge, Releases
 from modelkeep.folds.rules import Op
-from modelkeep.folds.versions import Create, Move, Versions
+from modelkeep.folds.versions import Create, Move, Variant, Versions
 from modelkeep.journal import Journal
 from modelkeep.layout import text_key
 from modelkeep.manifest import Manifest
@@ -131,9 +131,9 @@ def _unchanged(line: Line, numbers: Collection[int], packs: set[str]) -> Callabl
     """
     purged = line.releases.state.purged
 
-    def needing(state: Versions) -> dict[int, Place]:
-        lines = list(state.lines.items())  # other threads may fold on
-        return {n: own.at for n, own in lines if n in numbers or (n not in purged and not packs.isdisjoint(own.packs))}
+    def needing(state: Versions) -> dict[int, tuple[Place, tuple[str, ...]]]:
+        lines = [(n, own) for n, own in list(state.lines.items()) if n in numbers or n not in purged]  # others may fold
+        return {n: (own.at, own.packs) for n, own in lines if n in numbers or not packs.isdisjoint(own.packs)}
 
     before = needing(line.versions.state)
 
@@ -145,10 +145,10 @@ def _unchanged(line: Line, numbers: Collection[int], packs: set[str]) -> Callabl
 
 
 def _layouts(line: Line, numbers: Collection[int]) -> Iterator[tuple[Place, tuple[str, ...]]]:
-    """Where versions lay from first to last, and the packs that they needed: each may have bytes of them."""
+    """Where versions and their variants lay from first to last, and the packs that they needed: each may have bytes."""
     for entry, _, void in line.versions.replay():
         for op in [] if void else entry.ops:
-            if op["op"] in (Create.op, Move.op) and op["number"] in numbers:
+            if op["op"] in (Create.op, Move.op, Variant.op) and op["number"] in numbers:
                 yield Place.parse(op["at"]), tuple(op["packs"])
 
 
@@ -211,6 +211,7 @@ def _remains(line: Line, number: int, left: Sequence[tuple[int, str]]) -> Iterat
     facts += [
         f"{kind}s {', '.join(held)}" for kind, held in (("parameter", made.params), ("metric", made.metrics)) if held
     ]
+    facts += [f"the variants {', '.join(kinds)}"] if (kinds := line.line(number).variants) else []
     said = line.notes.state
     facts += [f"metric {name}, measured later" for name in said.measured.get(number, ())]
     facts += [f"tags {', '.join(tags)}"] if (tags := said.tags.get(number)) else []

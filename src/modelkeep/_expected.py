@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import orjson
@@ -22,6 +23,39 @@ from modelkeep.version import Place
 _NOT_ITS_OWN = {"identity", "place"}  # a manifest that differs in these is that of another version
 
 
+@attrs.frozen
+class Part:
+    """A version, or a variant of one: what has a manifest of its own.
+
+    Args:
+        kind: of the variant; None: the version itself.
+        made: the operation that says what it is.
+        at: where its manifest lies now.
+        packs: those that it needs.
+    """
+
+    kind: str | None
+    made: versions.Create | versions.Variant
+    at: Place
+    packs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        version = f"version {self.made.number}"
+        return version if self.kind is None else f"the variant {self.kind} of {version}"
+
+    @property
+    def ref(self) -> str:
+        """As in references, behind the name of the model."""
+        return f":{self.made.number}" if self.kind is None else f":{self.made.number}/{self.kind}"
+
+
+def parts_of(known: versions.Line) -> Iterator[Part]:
+    """A version, then its variants."""
+    yield Part(None, known.made, known.at, known.own)
+    for kind, variant in known.variants.items():
+        yield Part(kind, variant.made, variant.made.at, variant.made.packs)
+
+
 @attrs.define
 class Expected:
     """The bytes that packs of one model should hold, as the manifests of its versions tell.
@@ -33,7 +67,8 @@ class Expected:
         in_part: packs of a version that was moved or purged, or whose manifest cannot be read: more may lie in them.
         harmed: for each pack that was looked at, the pieces that are not as written: (offset, length).
         gone: packs that are missing or cannot be read.
-        unread: versions whose manifest cannot be read, or is that of another.
+        unread: versions and variants whose manifest cannot be read, or is that of another, as `Part.ref` has them.
+        variants: for each pack of a variant that variant, in words.
     """
 
     line: Line
@@ -42,41 +77,47 @@ class Expected:
     in_part: set[str] = attrs.Factory(lambda self: set(_with_leavings(self.line)), takes_self=True)
     harmed: dict[str, set[tuple[int, int]]] = attrs.Factory(dict)
     gone: set[str] = attrs.Factory(set)
-    unread: set[int] = attrs.Factory(set)
+    unread: set[str] = attrs.Factory(set)
+    variants: dict[str, str] = attrs.Factory(dict)
 
     def add(self, number: int) -> Iterator[Finding]:
-        """Read the manifest of a version; gives what is wrong with it. One request."""
-        known = self.line.versions.state.lines[number]
-        place: Place = known.at
+        """Read the manifests of a version and its variants; gives what is wrong with them. One request for each."""
+        for part in parts_of(self.line.versions.state.lines[number]):
+            yield from self._add(part)
+
+    def _add(self, part: Part) -> Iterator[Finding]:
+        place = part.at
         key = pack_key(self.line.name, place.pack)
-        for pack in known.packs:
+        for pack in part.packs:
             self.extents.setdefault(pack, set())
+            if part.kind is not None:
+                self.variants[pack] = str(part)
         self.extents.setdefault(place.pack, set()).add((place.offset, place.length))
         try:
             manifest = Manifest.parse(self.line.home.store.get(key, (place.offset, place.length)))
         except (MissingObjectError, StoreError):
-            self._note_unread(number)
+            self._note_unread(part)
             return  # reported with its pack
         except ManifestError as error:
-            self._note_unread(number)
-            yield Finding(key, f"the manifest of version {number} is damaged: {error}", "damaged")
+            self._note_unread(part)
+            yield Finding(key, f"the manifest of {part} is damaged: {error}", "damaged")
             return
-        differing = list(_differing(known, manifest))
+        differing = list(_differing(part, manifest))
         if _NOT_ITS_OWN.isdisjoint(differing):
-            self._add_pieces(number, manifest)
+            self._add_pieces(part, manifest)
         else:
-            self._note_unread(number)  # a load refuses it, too
+            self._note_unread(part)  # a load refuses it, too
         for what in differing:
-            yield Finding(key, f"the manifest and the journal differ in the {what} of version {number}", "damaged")
+            yield Finding(key, f"the manifest and the journal differ in the {what} of {part}", "damaged")
 
-    def _note_unread(self, number: int) -> None:
-        self.unread.add(number)
-        self.in_part.update(self.line.versions.state.lines[number].packs)
+    def _note_unread(self, part: Part) -> None:
+        self.unread.add(part.ref)
+        self.in_part.update(part.packs)
 
-    def _add_pieces(self, number: int, manifest: Manifest) -> None:
+    def _add_pieces(self, part: Part, manifest: Manifest) -> None:
         for path, pieces in manifest.files:
             for one in dict.fromkeys(one for piece in pieces for one in piece.chain()):
-                pack, what = manifest.packs[one.pack], f"{path!r} of version {number}"
+                pack, what = manifest.packs[one.pack], f"{path!r} of {part}"
                 self.extents.setdefault(pack, set()).add((one.offset, one.stored))
                 self.wanted.setdefault(pack, {}).setdefault(attrs.evolve(one, pack=0), what)
 
@@ -100,17 +141,16 @@ class Expected:
             self.harmed.setdefault(pack, set()).update(cut)
             yield Finding(pack_key(self.line.name, pack), f"{end} bytes belong there and {size} are there", "damaged")
 
-    def harm_to(self, number: int) -> set[str]:
-        """The packs for which a version cannot be read, of those that were looked at; none if it can.
+    def harm_to(self, part: Part) -> set[str]:
+        """The packs for which a version or variant cannot be read, of those that were looked at; none if it can.
 
         One request if one of its packs has harm, else none.
         """
-        known = self.line.versions.state.lines[number]
-        if number in self.unread or known.at.pack in self.gone:
-            return {known.at.pack}
-        if self.gone.isdisjoint(known.packs) and self.harmed.keys().isdisjoint(known.packs):
+        at = part.at
+        if part.ref in self.unread or at.pack in self.gone:
+            return {at.pack}
+        if self.gone.isdisjoint(part.packs) and self.harmed.keys().isdisjoint(part.packs):
             return set()
-        at = known.at
         raw = self.line.home.store.get(pack_key(self.line.name, at.pack), (at.offset, at.length))
         manifest = Manifest.parse(raw)
         lies = ((manifest.packs[one.pack], (one.offset, one.stored)) for one in manifest.pieces())
@@ -121,7 +161,7 @@ def _with_leavings(line: Line) -> Iterator[str]:
     yield from line.versions.state.left
     for moved in line.versions.state.lines.values():
         if moved.at != moved.made.at:  # who wrote these packs may have been late with another version in them
-            yield from moved.packs
+            yield from moved.own
     for number in line.releases.state.purged:
         if (known := line.versions.state.lines.get(number)) is not None:
             yield from known.packs
@@ -144,8 +184,8 @@ def _is_as_written(piece: Piece, stored: memoryview) -> bool:
     return len(plain) == piece.length and raw_digest(plain) == piece.digest
 
 
-def _differing(known: versions.Line, manifest: Manifest) -> Iterator[str]:
-    """What the entry claims about a version and its manifest does not bear out."""
+def _differing(known: Part, manifest: Manifest) -> Iterator[str]:
+    """What the entry claims about a version or variant and its manifest does not bear out."""
     made = known.made
     if manifest.identity(made.number) != made.identity:
         yield "identity"
@@ -159,7 +199,9 @@ def _differing(known: versions.Line, manifest: Manifest) -> Iterator[str]:
         yield "packs"
     try:
         record = orjson.loads(manifest.record)
-        claims = {"serializer": made.serializer, "params": made.params, "metrics": made.metrics}
+        claims: dict[str, Any] = {"serializer": made.serializer}
+        if isinstance(made, versions.Create):
+            claims |= {"params": made.params, "metrics": made.metrics}
         yield from (name for name, claim in claims.items() if claim is not None and record[name] != claim)
     except (orjson.JSONDecodeError, KeyError, TypeError):
         yield "record"

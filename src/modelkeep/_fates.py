@@ -86,7 +86,7 @@ class Fates:
         """Whether a version has to be written anew."""
         if any(self.of(piece) is not Fate.STAY for piece in held.pieces()):
             return True
-        packs = [self.survey.pack(name) for name in held.known.packs]
+        packs = [self.survey.pack(name) for name in held.known.own]
         return any(pack in self.emptied for pack in packs) or any(True for _ in self.raw_again(held))
 
     def living(self) -> dict[int, int]:
@@ -155,7 +155,7 @@ def plan(survey: Survey, forms: Mapping[bytes, Form]) -> Plan:
         forms: how the candidates would be packed, by digest; of those that could be looked at.
     """
     forms = {digest: form for digest, form in forms.items() if form.ratio <= WORTH}
-    pinned = {survey.pack(pack) for number in survey.left for pack in survey.line.versions.state.lines[number].packs}
+    pinned = {survey.pack(pack) for number in survey.left for pack in survey.line.versions.state.lines[number].own}
     spared = set(pinned)
     while True:
         fates = _emptying(survey, forms, spared, pinned)
@@ -178,7 +178,7 @@ def _emptying(survey: Survey, forms: Mapping[bytes, Form], spared: set[int], pin
     emptied: set[int] = set()
     cost: dict[int, int] = {}
     for held in survey.held.values():
-        for name in held.known.packs:
+        for name in held.known.own:
             pack = survey.pack(name)
             cost[pack] = cost.get(pack, 0) + held.known.at.length
     while True:

@@ -1,4 +1,4 @@
-"""What damage takes away: the versions that cannot be loaded any more, and the objects to blame."""
+"""What damage takes away: the versions and variants that cannot be loaded any more, and the objects to blame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import attrs
 
-from modelkeep._expected import Expected
+from modelkeep._expected import Expected, parts_of
 from modelkeep._line import Line
 from modelkeep.errors import MissingObjectError, StoreError
 from modelkeep.layout import pack_key
@@ -19,7 +19,8 @@ class Loss:
     """A version that cannot be loaded as long as objects are not as they were written.
 
     Args:
-        ref: the version, ``churn:3``; where not even numbers can be told, all of the model, ``churn``.
+        ref: the version, ``churn:3``, or a variant, ``churn:3/onnx-int8``, of one that may be whole itself; where not
+            even numbers can be told, all of the model, ``churn``.
         aliases: the aliases that stand on it.
         objects: the keys of the objects to blame; brought back as they were, the version loads again.
     """
@@ -27,6 +28,11 @@ class Loss:
     ref: str
     aliases: tuple[str, ...]
     objects: tuple[str, ...]
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it is a variant, and no version."""
+        return "/" in self.ref  # no name has that
 
     def __str__(self) -> str:
         return f"{self.ref} ({', '.join(self.aliases)})" if self.aliases else self.ref
@@ -44,10 +50,11 @@ def lost_with(line: Line, keys: tuple[str, ...]) -> Iterator[Loss]:
 
 
 def lost_in(line: Line, expected: Expected) -> Iterator[Loss]:
-    """The versions that *expected*, all of whose packs were looked at, shows to be harmed."""
-    purged = line.releases.state.purged
-    for number in line.versions.state.lines:
-        with suppress(MissingObjectError, StoreError, ManifestError):  # it was moved or purged meanwhile
-            if number not in purged and (packs := expected.harm_to(number)):
-                objects = tuple(sorted(pack_key(line.name, pack) for pack in packs))
-                yield Loss(f"{line.name}:{number}", line.releases.state.aliases_of(number), objects)
+    """The versions and variants that *expected*, all of whose packs were looked at, shows to be harmed."""
+    purged, aliases = line.releases.state.purged, line.releases.state.aliases_of
+    for number, known in line.versions.state.lines.items():
+        for part in () if number in purged else parts_of(known):
+            with suppress(MissingObjectError, StoreError, ManifestError):  # it was moved or purged meanwhile
+                if packs := expected.harm_to(part):
+                    objects = tuple(sorted(pack_key(line.name, pack) for pack in packs))
+                    yield Loss(f"{line.name}{part.ref}", aliases(number) if part.kind is None else (), objects)

@@ -14,11 +14,13 @@ from modelkeep.atrest import NOTHING, AtRest
 from modelkeep.errors import (
     ClosedError,
     ConflictError,
+    DeletedError,
     IntegrityError,
     MissingObjectError,
     ModelkeepError,
     StoreError,
     TakenError,
+    UnknownVersionError,
     UnsettledError,
 )
 from modelkeep.folds import versions
@@ -39,9 +41,17 @@ _MAX_FACTS = 16 * 1024  # bytes of params and metrics in an entry; beyond, they 
 _LOOK_FROM = 64 * 1024  # bytes; smaller models share nothing
 
 
+@attrs.frozen
+class VariantOf:
+    """Which version a draft is a variant of, and of which kind."""
+
+    number: int
+    kind: str
+
+
 @attrs.frozen(kw_only=True)
 class Draft:
-    """A version before it has a number.
+    """A version before it has a number; or a variant, which gets none.
 
     Args:
         sources: its files.
@@ -50,6 +60,7 @@ class Draft:
         bump: the part of the highest label to raise, or None.
         reuse: whether an equal version that exists will do.
         progress: hears how many bytes of the files were done since the last call.
+        variant: what it is a variant of, or None. A variant shares nothing with anything.
     """
 
     sources: Sequence[Source]
@@ -58,14 +69,16 @@ class Draft:
     bump: str | None = None
     reuse: bool = False
     progress: Callable[[int], None] = nothing
+    variant: VariantOf | None = None
 
 
 def publish(line: Line, draft: Draft) -> int:
-    """Save *draft* and give its number. Two writes when warm: a pack and an entry.
+    """Save *draft* and give its number, or that of its version. Two writes when warm: a pack and an entry.
 
     Raises:
         ClosedError: the model was closed.
-        TakenError: the label is in use.
+        TakenError: the label is in use, or the version has a variant of this kind.
+        DeletedError: the version of a variant was deleted or purged.
         UnsettledError: no answer came about the entry.
         StoreError: the store refused, and nothing is visible.
     """
@@ -89,6 +102,14 @@ def _check_early(line: Line, draft: Draft) -> None:
     if not known:
         line.versions.refresh()
         _check(line.versions.state, line.name, draft)
+    if draft.variant is not None:
+        _check_alive(line, draft.variant)
+
+
+def _check_alive(line: Line, variant: VariantOf) -> None:
+    """Raises `DeletedError` if the version of a variant was deleted or purged. One GET."""
+    line.releases.refresh()
+    line.check_alive(variant.number)
 
 
 def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: bytes, ids: Iterator[str]) -> int:
@@ -104,7 +125,8 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
                 _check_early(line, draft)
                 line.announce()  # as late as can be: a save that was refused should not list a model
             operations = _Operations.of(line.name, draft, written, registry)  # 2 pure
-            entry = line.append("versions", operations, tx=transaction)  # 3 the only moment that matters
+            decide = operations if draft.variant is None else partial(_while_alive, line, draft.variant, operations)
+            entry = line.append("versions", decide, tx=transaction)  # 3 the only moment that matters
         except ModelkeepError as error:
             if not isinstance(error, UnsettledError):  # else the entry may stand, and need them
                 with suppress(StoreError):  # its own alone: what it shares belongs to others
@@ -115,6 +137,12 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
         if _shares(draft):
             line.recent.remember(written.place, written.manifest)
         return int(entry.ops[-1]["number"])
+
+
+def _while_alive(line: Line, variant: VariantOf, operations: _Operations, state: versions.Versions) -> list[Op]:
+    """A purge stands in `releases`, so each try looks there."""
+    _check_alive(line, variant)
+    return operations(state)
 
 
 def _at_rest(line: Line, draft: Draft) -> AtRest:
@@ -151,7 +179,7 @@ def _lost(line: Line, planned: AtRest) -> set[str]:
 
 
 def _shares(draft: Draft) -> bool:
-    return sum(source.size for source in draft.sources) >= _LOOK_FROM
+    return draft.variant is None and sum(source.size for source in draft.sources) >= _LOOK_FROM
 
 
 def _manifest(line: Line, known: versions.Line) -> Manifest | None:
@@ -190,6 +218,8 @@ class _Operations:
         manifest = self.written.manifest
         if not state.condemned.isdisjoint(manifest.packs):
             raise _CondemnedError("condemned", packs=list(manifest.packs))
+        if self.draft.variant is not None:
+            return [self._variant(self.draft.variant)]
         number = state.next_number()
         params, metrics = self.facts or (None, None)
         create = versions.Create(
@@ -205,6 +235,19 @@ class _Operations:
             metrics=metrics,
         )
         return [create] if state.is_open else [versions.Open(self.registry), create]
+
+    def _variant(self, variant: VariantOf) -> versions.Variant:
+        manifest = self.written.manifest
+        return versions.Variant(
+            number=variant.number,
+            kind=variant.kind,
+            identity=identity_digest(self.content, manifest.record, variant.number),
+            content=self.content,
+            at=self.written.place,
+            packs=manifest.packs,
+            size=sum(file.size for file in manifest.facts()),
+            serializer=self.draft.record.serializer,
+        )
 
 
 def _facts(record: Record) -> _Facts:
@@ -229,6 +272,23 @@ def _check(state: versions.Versions, name: str, draft: Draft) -> None:
             name=name,
             label=draft.label,
             number=state.labels[draft.label],
+        )
+    if draft.variant is not None:
+        _check_variant(state, name, draft.variant)
+
+
+def _check_variant(state: versions.Versions, name: str, variant: VariantOf) -> None:
+    ref, known = f"{name}:{variant.number}", state.lines.get(variant.number)
+    if known is None:
+        raise UnknownVersionError(f"there is no version {ref}", name=name, number=variant.number)
+    if variant.number in state.purged:
+        raise DeletedError(f"{ref} was purged and cannot be read any more", name=name, number=variant.number)
+    if variant.kind in known.variants:
+        raise TakenError(
+            f"{ref} has a variant {variant.kind} already, and variants never change; choose another kind",
+            name=name,
+            number=variant.number,
+            variant=variant.kind,
         )
 
 

@@ -20,8 +20,9 @@ class Report:
         models: how many models were read.
         versions: how many versions were read.
         bytes: how many bytes were read from packs.
-        lost: the versions that cannot be loaded as things stand, or all of a model, and for which objects.
-        whole: how many versions load; if `quick`, as far as sizes and manifests tell.
+        lost: the versions and variants that cannot be loaded as things stand, or all of a model, and for which
+            objects.
+        whole: how many versions load, with their variants or without; if `quick`, as far as sizes and manifests tell.
         repairs: what a repair did, and tried to.
         quick: whether only the structure was looked at.
     """
@@ -45,4 +46,6 @@ class Report:
         lines += [f"lost: {loss}, for {', '.join(loss.objects)}" for loss in self.lost]
         wrong = sum(finding.kind not in _HARMLESS for finding in self.findings)
         verdict = f"not ok: {wrong} findings" if wrong else "ok"
-        return "\n".join([*lines, f"{verdict}; {self.whole} versions are whole, {len(self.lost)} are lost"])
+        variants = sum(loss.is_variant for loss in self.lost)
+        lost = f"{len(self.lost) - variants} are lost" + (f", and {variants} variants" if variants else "")
+        return "\n".join([*lines, f"{verdict}; {self.whole} versions are whole, {lost}"])

@@ -197,7 +197,7 @@ class Rewriting:
         if why:
             raise _OvertakenError("versions were moved or purged meanwhile; compact again", why=why)
         moves = [one.operation() for one in moved]
-        lain = {pack for move in moves for pack in state.lines[move.number].packs}
+        lain = {pack for move in moves for pack in state.lines[move.number].own}
         releases = self.plan.survey.line.releases.state
         condemn = condemnation(state, releases, lain | state.left | set(self.doomed), moves)
         return [*moves, *([condemn] if condemn else [])]

@@ -76,10 +76,10 @@ class _Run:
         return {one.key for one in found if not one.failed}
 
     def note_lost(self, losses: Iterable[Loss]) -> int:
-        """Note what is lost; gives how many."""
+        """Note what is lost; gives how many versions."""
         found = list(losses)
         self.lost += found
-        return len(found)
+        return sum(not one.is_variant for one in found)
 
 
 def verify(
@@ -295,7 +295,8 @@ def _missing(expected: Expected, pack: str) -> Iterator[Finding]:
     line.read()  # it may have been collected since
     if pack in needed(line.versions.state, line.releases.state):
         expected.gone.add(pack)
-        yield Finding(pack_key(line.name, pack), "it is missing although a version needs it", "missing")
+        who = expected.variants.get(pack, "a version")
+        yield Finding(pack_key(line.name, pack), f"it is missing although {who} needs it", "missing")
 
 
 def _condemned(line: Line) -> Iterator[Finding]:

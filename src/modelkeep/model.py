@@ -41,7 +41,7 @@ class Event:
         actor: who did it.
         action: the operation, such as ``create``, ``promote``, ``rollback``.
         version: the version concerned, or None.
-        subject: the alias or label concerned, or the names of tags or metrics; empty if none.
+        subject: the alias, label or kind of variant concerned, or the names of tags or metrics; empty if none.
         text: the reason, description or comment, or by what rule a version was purged; None if there is none or it
             was erased.
         journal: the journal that tells it; the order within one journal is certain, between two it is by time.
@@ -334,7 +334,7 @@ def _moment(when: str | date | datetime) -> str:
         ) from None
 
 
-_SUBJECTS = ("alias", "label", "title")
+_SUBJECTS = ("alias", "label", "kind", "title")
 
 
 def _events(line: Line, name: str, journal: Journal[Any]) -> list[tuple[str, Event]]:

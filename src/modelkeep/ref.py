@@ -343,6 +343,24 @@ def _check_word(word: str | None) -> str | None:
     return word
 
 
+def check_kind(kind: str) -> str:
+    """Return *kind* if variants can be of it: lower-case letters, digits and ``. _ -``, the first none of these three.
+
+    Raises:
+        InvalidRefError: it cannot; the message quotes it.
+
+    Example:
+        >>> check_kind("onnx-int8")
+        'onnx-int8'
+    """
+    if not isinstance(kind, str) or not _WORD.fullmatch(_check_length("kind", kind)):
+        raise InvalidRefError(
+            f"kind {shown(kind)} must be lower-case letters, digits and . _ -, not first . _ -, such as 'onnx-int8'",
+            text=kind,
+        )
+    return kind
+
+
 _REFERENCE = re.compile(r"([^:@#/~]*)(?:~([^:@#/~]+))?(?:([:@#])([^:@#/~]*))?(?:/([^:@#/~]+))?")
 
 
@@ -353,7 +371,7 @@ class ModelRef:
     Args:
         name: the model.
         selector: None (the latest), a number, a `Label`, a `Caret` range, an `Alias` or a `Digest`.
-        variant: reserved (``churn:7/onnx-int8``).
+        variant: the kind of one of its variants (``churn:7/onnx-int8``).
         branch: reserved (``churn~branch:3``).
 
     Example:

@@ -12,6 +12,7 @@ from modelkeep._line import Line
 from modelkeep.errors import AccessError, InvalidValueError, shown
 from modelkeep.layout import POLICY, data_prefix
 from modelkeep.ref import decode_name
+from modelkeep.version import transaction_of
 
 _TOKEN = re.compile(rf"(?:models/([^/]+)/(versions|releases|notes)|{POLICY[:-1]})/([0-9]{{1,16}})/([0-9a-f]{{32}})")
 
@@ -23,7 +24,7 @@ class Settlement:
     Args:
         committed: True: it stands. False: it does not and never will. None: without the right to write nobody can
             know.
-        ref: the version that it created, if it created one.
+        ref: the version or variant that it created, if it created one.
     """
 
     committed: bool | None
@@ -73,9 +74,19 @@ def settle_model(line: Line, asked: Token) -> Settlement:
     committed = line.journals[asked.journal].settle(asked.number, asked.transaction)
     if not committed or asked.journal != "versions":
         return Settlement(committed)
-    lines = list(line.versions.state.lines.values())  # other threads may read on meanwhile
-    made = [known.made.number for known in lines if asked.transaction in known.made.at.pack]
-    return Settlement(committed, f"{line.name}:{made[0]}" if made else None)
+    return Settlement(committed, _made_by(line, asked.transaction))
+
+
+def _made_by(line: Line, transaction: str) -> str | None:
+    """The version or variant that a transaction created, if it created one."""
+    for known in list(line.versions.state.lines.values()):  # other threads may read on meanwhile
+        ref = f"{line.name}:{known.made.number}"
+        if transaction_of(known.made.at.pack) == transaction:
+            return ref
+        for kind, variant in known.variants.items():
+            if transaction_of(variant.made.at.pack) == transaction:
+                return f"{ref}/{kind}"
+    return None
 
 
 def _check_known(line: Line, transaction: str) -> None:

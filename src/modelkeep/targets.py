@@ -48,3 +48,16 @@ def make_folder(folder: Path) -> None:
         raise InvalidValueError(
             f"{folder} cannot be a folder: {error}; choose another place", path=str(folder)
         ) from error
+
+
+def empty_folder(folder: object) -> Path:
+    """*folder* as a path, made if need be.
+
+    Raises:
+        InvalidValueError: it is not empty, or cannot be a folder.
+    """
+    target = path_of(folder)
+    make_folder(target)
+    if any(target.iterdir()):
+        raise InvalidValueError(f"{target} is not empty; choose an empty folder", path=str(target))
+    return target

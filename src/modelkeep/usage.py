@@ -13,19 +13,20 @@ from modelkeep._dead import lying
 from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep.errors import UnknownModelError
+from modelkeep.folds import versions
 from modelkeep.stores.port import StoredObject
 
 
 @attrs.frozen
 class VersionUsage:
-    """The bytes of one version. A purged version has none.
+    """The bytes of one version with its variants. A purged version has none.
 
     Args:
         number: its number.
-        logical: of its files, uncompressed: what a load gives.
+        logical: of its files and those of its variants, uncompressed: what loads of all of them give.
         stored: of the packs that it needs and no version of a lower number does: what it added. As a rule its own
             save, or a later compaction, wrote these.
-        needed: of all packs that it needs, those of other saves too.
+        needed: of all packs that it needs, those of other saves and of its variants too.
         exclusive: of the packs that it alone needs: what purging it would free.
     """
 
@@ -108,8 +109,12 @@ def _measure(line: Line, lying_there: Mapping[str, StoredObject]) -> ModelUsage 
         sizes = {pack: listed.get(pack, 0) for pack in packs}  # what is missing is for verify to report
         stored = sum(size for pack, size in sizes.items() if pack not in seen)
         exclusive = sum(size for pack, size in sizes.items() if users[pack] == 1)
-        logical = known.made.size if number in needs else 0
+        logical = _logical(known) if number in needs else 0
         rows.append(VersionUsage(number, logical, stored, sum(sizes.values()), exclusive))
         seen.update(packs)
     leftover = sum(size for pack, size in listed.items() if pack not in users)
     return ModelUsage(line.name, tuple(rows), sum(row.logical for row in rows), sum(listed.values()), leftover)
+
+
+def _logical(known: versions.Line) -> int:
+    return known.made.size + sum(variant.made.size for variant in known.variants.values())

@@ -86,9 +86,11 @@ def _verdict(report: mk.Report) -> str:
 
 
 def _lost(report: mk.Report) -> str:
-    numbered = sum(":" in loss.ref for loss in report.lost)
+    variants = sum(loss.is_variant for loss in report.lost)
+    numbered = sum(":" in loss.ref for loss in report.lost) - variants
     told = [count(numbered, "version")] if numbered else []
-    told += [f"all of {count(whole, 'model')}"] if (whole := len(report.lost) - numbered) else []
+    told += [count(variants, "variant")] if variants else []
+    told += [f"all of {count(whole, 'model')}"] if (whole := len(report.lost) - numbered - variants) else []
     cut = any(finding.kind == "tail" for finding in report.findings)
     return f"{' and '.join(told)} lost" if told else f"no version is {'known to be ' if cut else ''}lost"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelkeep.digest import is_digest
 from modelkeep.errors import InvalidError
-from modelkeep.ref import Label, check_alias
+from modelkeep.ref import Label, check_alias, check_kind
 from modelkeep.version import Place, is_count, is_pack
 
 
@@ -76,6 +76,14 @@ def alias(value: Any) -> str:
     """The name of an alias."""
     try:
         return check_alias(text(value))
+    except InvalidError as error:
+        raise ValueError(str(error)) from None
+
+
+def kind(value: Any) -> str:
+    """The kind of a variant."""
+    try:
+        return check_kind(text(value))
     except InvalidError as error:
         raise ValueError(str(error)) from None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any, ClassVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -16,6 +16,24 @@ from modelkeep.version import Place, transaction_of
 MAX_SHARED = 32  # packs of other saves that one version may need; beyond, a save writes the least shared ones anew
 
 
+@attrs.frozen
+class VariantLine:
+    """One variant as the journal tells it.
+
+    Args:
+        made: the operation that appended it.
+        time: when, by its writer's clock.
+        actor: by whom.
+    """
+
+    made: Variant
+    time: str
+    actor: str
+
+
+_NO_VARIANTS: Final[Mapping[str, VariantLine]] = {}  # one for the many versions that have none
+
+
 @attrs.define
 class Line:
     """One version as the journal tells it.
@@ -25,8 +43,9 @@ class Line:
         time: when, by its writer's clock.
         actor: by whom.
         at: where its manifest lies now.
-        packs: all packs that it needs now.
+        packs: all packs that it needs now, those of its variants too.
         label: its semantic version, if it has one.
+        variants: its variants by kind; copies of the state share this, so it is never changed.
     """
 
     made: Create
@@ -35,6 +54,17 @@ class Line:
     at: Place
     packs: tuple[str, ...]
     label: str | None
+    variants: Mapping[str, VariantLine] = _NO_VARIANTS
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """The packs of its variants: nothing else names them, and only a purge of the version lets them go."""
+        return tuple(pack for variant in self.variants.values() for pack in variant.made.packs)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The packs that the version itself needs: what its manifest names, and what a move replaces."""
+        return tuple(pack for pack in self.packs if pack not in apart) if (apart := set(self.apart)) else self.packs
 
 
 @attrs.define
@@ -48,6 +78,7 @@ class Versions:
         condemned: packs that no entry may name any more, for ever.
         purged: versions whose packs an entry condemned, as that entry says.
         left: packs in which versions lay before they were moved; bytes that nobody needs may lie there.
+        apart: the transactions of variants, whose packs no other entry may name.
         highest: the highest number given.
         lost: sealed entries since then, each of which may hide a version.
         highest_label: the highest label ever used.
@@ -62,6 +93,9 @@ class Versions:
     highest: int = 0
     lost: int = 0
     highest_label: Label | None = None
+    apart: set[str] = attrs.Factory(set)
+    # transactions of all packs that were ever named; kept from the first variant on, as most models never have one
+    _named: set[str] | None = attrs.field(default=None, eq=False, repr=False, alias="named")
 
     def copy(self) -> Versions:
         """See `State.copy`."""
@@ -72,6 +106,8 @@ class Versions:
             condemned=set(self.condemned),
             purged=set(self.purged),
             left=set(self.left),
+            apart=set(self.apart),
+            named=None if self._named is None else set(self._named),
         )
 
     def note_loss(self) -> None:
@@ -85,6 +121,18 @@ class Versions:
     def next_label(self, part: str) -> str:
         """The label that a bump of *part* gives: counted from the highest ever used; the first is 1.0.0."""
         return str(self.highest_label.bump(part) if self.highest_label else Label(1, 0, 0))
+
+    def is_named(self, transaction: str) -> bool:
+        """Whether an entry named a pack of *transaction*."""
+        if self._named is None:
+            packs = (pack for line in self.lines.values() for pack in line.packs)
+            self._named = {transaction_of(pack) for pack in (*packs, *self.left)}
+        return transaction in self._named
+
+    def note_named(self, packs: Iterable[str]) -> None:
+        """Note that an entry named *packs*."""
+        if self._named is not None:
+            self._named.update(map(transaction_of, packs))
 
     def use_label(self, text: str, number: int) -> None:
         """Note that version *number* has the label *text*."""
@@ -119,6 +167,14 @@ def check_packs(
     for number, line in state.lines.items():
         if number not in dead and not doomed.isdisjoint(line.packs):
             raise IllegalError(f"version {number} needs pack {min(doomed.intersection(line.packs))}")
+
+
+def _check_apart(state: Versions, packs: tuple[str, ...]) -> None:
+    """Raises `IllegalError` if one of *packs* is that of a variant: a variant shares none, in neither direction."""
+    if state.apart:
+        for pack in packs:
+            if transaction_of(pack) in state.apart:
+                raise IllegalError(f"pack {pack} is that of a variant")
 
 
 def _check_layout(at: Place, packs: tuple[str, ...]) -> None:
@@ -202,11 +258,13 @@ class Create(Op):
         if self.label is not None and self.label in state.labels:
             raise IllegalError(f"label {self.label} is taken")
         _check_layout(self.at, self.packs)
+        _check_apart(state, self.packs)
         check_packs(state, named=self.packs)
 
     def apply(self, state: Versions, entry: Entry) -> None:
         """See `Op.apply`."""
         state.lines[self.number] = Line(self, entry.time, entry.actor, self.at, self.packs, self.label)
+        state.note_named(self.packs)
         state.highest = self.number
         state.lost = 0
         if self.label is not None:
@@ -251,14 +309,63 @@ class Move(Op):
         line = state.lines.get(self.number)
         require(line is not None and line.at == self.was, f"version {self.number} does not lie where it lay")
         _check_layout(self.at, self.packs)
+        _check_apart(state, self.packs)
         check_packs(state, named=self.packs)
 
     def apply(self, state: Versions, entry: Entry) -> None:
         """See `Op.apply`."""
         del entry
         line = state.lines[self.number]
-        state.left.update(line.packs)
-        state.lines[self.number] = attrs.evolve(line, at=self.at, packs=self.packs)
+        state.left.update(line.own)
+        state.note_named(self.packs)
+        state.lines[self.number] = attrs.evolve(line, at=self.at, packs=(*self.packs, *line.apart))
+
+
+@attrs.frozen
+class Variant(Op):
+    """A version in another form, with packs of its own; it lives as long as the version.
+
+    Args:
+        number: the version.
+        kind: what tells it from other variants of that; given once.
+        identity: the digest of content, record and the version's number.
+        content: the digest of its files.
+        at: where its manifest lies.
+        packs: all packs that it needs.
+        size: the bytes of its files, uncompressed.
+        serializer: what wrote its files.
+    """
+
+    op: ClassVar[str] = "variant"
+    number: int = attrs.field(converter=fields.number)
+    kind: str = attrs.field(converter=fields.kind)
+    identity: str = attrs.field(converter=fields.digest)
+    content: str = attrs.field(converter=fields.digest)
+    at: Place = attrs.field(converter=fields.place)
+    packs: tuple[str, ...] = attrs.field(converter=fields.packs)
+    size: int = attrs.field(converter=fields.count)
+    serializer: str = attrs.field(converter=fields.text)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        line = state.lines.get(self.number)
+        require(state.is_open, "the model is closed")
+        require(line is not None, f"there is no version {self.number}")
+        require(self.number not in state.purged, f"version {self.number} was purged")
+        require(line is not None and self.kind not in line.variants, f"version {self.number} has a {self.kind} already")
+        _check_layout(self.at, self.packs)
+        own = transaction_of(self.at.pack)
+        require({transaction_of(pack) for pack in self.packs} == {own}, "a variant has packs of one transaction")
+        require(not state.is_named(own), f"packs of transaction {own} were named before")
+        check_packs(state, named=self.packs)
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        line = state.lines[self.number]
+        variants = {**line.variants, self.kind: VariantLine(self, entry.time, entry.actor)}
+        state.lines[self.number] = attrs.evolve(line, packs=(*line.packs, *self.packs), variants=variants)
+        state.apart.add(transaction_of(self.at.pack))
+        state.note_named(self.packs)
 
 
 @attrs.frozen
@@ -286,4 +393,4 @@ class Condemn(Op):
         state.purged.update(self.purged)
 
 
-RULES = rules_of(Versions, Open, Close, Create, SetLabel, Move, Condemn)
+RULES = rules_of(Versions, Open, Close, Create, SetLabel, Move, Variant, Condemn)

@@ -41,8 +41,9 @@ class Outcome:
         steps: storage calls made.
         faults: calls that went wrong.
         entries: journal entries written.
-        saves: saves that were acknowledged.
+        saves: saves that were acknowledged, variants too.
         shared: versions that need packs of other saves.
+        variants: variants that were added.
         moved: versions that were stored anew elsewhere.
         turned: those of them that were stored by what they differ by from others.
         purged: versions that were purged.
@@ -58,6 +59,7 @@ class Outcome:
     entries: int
     saves: int
     shared: int
+    variants: int
     moved: int
     turned: int
     purged: int
@@ -91,8 +93,9 @@ def run(
     found = judge(history) if search_alone or not world.violations else Judgement(None, 0, 0)
     broken = found.broken if search_alone else str(world.violations[0]) if world.violations else found.broken
     saves = sum(len(play.acknowledged) for play in plays)
-    told = (oracle.entries, saves, oracle.shared, oracle.moved, oracle.turned, oracle.purges, oracle.swept)
-    return Outcome(seed, broken, steps, world.faults, *told, found.operations, found.given_up)
+    told = (oracle.entries, saves, oracle.shared, oracle.variants, oracle.moved, oracle.turned)
+    gone = (oracle.purges, oracle.swept)
+    return Outcome(seed, broken, steps, world.faults, *told, *gone, found.operations, found.given_up)
 
 
 def _play(world: World, oracle: Oracle, history: History) -> tuple[list[Play], int]:

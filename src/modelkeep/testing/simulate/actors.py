@@ -24,6 +24,8 @@ from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Viol
 
 _ORDINARY = (ClosedError, ConflictError, NotFoundError, StoreError, TakenError, UnsettledError)
 
+_KEEPS = ("save", "add_variant")
+
 _EVENLY = {
     "save": 6,
     "load_alias": 3,
@@ -98,6 +100,13 @@ _FLAKY_LIVES = (
     ("save", "save", "compact", "save", "compact", "load_latest"),
     ("save", "label", "close", "open", "save", "label", "close", "open"),
 )
+# in the schedules with variants: what is done beside all else, and what becomes of a version that has one
+_VARIANTS = {"add_variant": 5, "load_variant": 3}
+_VARIANT_LIVES = (
+    ("save", "add_variant", "compact", "load_variant", "collect", "load_variant"),
+    ("save", "save", "add_variant", "save", "compact", "collect", "load_variant"),
+    ("save", "add_variant", "delete", "collect", "restore", "load_variant"),
+)
 _LED = 0.2  # share of actors that lead one of these lives
 
 
@@ -116,6 +125,8 @@ class Play(Deeds):
         super().__init__(world, oracle, history, index)
         self.names = names
         self.weights = _RELEASES if world.directed else _STORAGE if world.stores else _EVENLY
+        if world.variants:
+            self.weights = {**self.weights, **_VARIANTS}
         self._rise()
 
     def _rise(self) -> None:
@@ -142,6 +153,8 @@ class Play(Deeds):
     def _plan(self) -> list[str]:
         """What it will do; without something to work on the rest would mostly be told that there is nothing."""
         lives = _LIVES if self.world.stores else _RELEASE_LIVES if self.world.directed else _FLAKY_LIVES
+        if self.world.variants:
+            lives = (*lives, *_VARIANT_LIVES)
         self._stays = self.random.random() < _LED
         if self._stays:
             return list(self.random.choice(lives))
@@ -176,8 +189,8 @@ class Play(Deeds):
             return
         except UnsettledError:
             return
-        if intent.kind == "save":
-            there = intent.facts["payload"] in self.oracle.model(intent.name).payloads.values()
+        if intent.kind in _KEEPS:
+            there = intent.facts["payload"] in self.oracle.model(intent.name).saved()
             require(committed == there, f"settle says {committed} of a save that {'stands' if there else 'does not'}")
             if committed:
                 self.acknowledged.append((intent.name, intent.facts["payload"]))
@@ -185,6 +198,6 @@ class Play(Deeds):
                 self.refused.append(intent.facts["payload"])
 
     def _refused(self, name: str, error: ModelkeepError) -> None:
-        if self.actor.intent.kind == "save":
+        if self.actor.intent.kind in _KEEPS and "payload" in self.actor.intent.facts:
             self.refused.append(self.actor.intent.facts["payload"])
         self.oracle.answers.refused(name, error, self.actor.intent)

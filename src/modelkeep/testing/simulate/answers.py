@@ -16,6 +16,7 @@ from modelkeep.errors import (
     TakenError,
     UnknownAliasError,
     UnknownModelError,
+    UnknownVariantError,
     UnknownVersionError,
 )
 from modelkeep.testing.simulate.truth import ModelTruth, require
@@ -47,6 +48,8 @@ class Answers:
                 self.saw_in_use(name, intent.facts["number"], error.aliases, intent.begun)
             case ConflictError() if "is held" in str(error):
                 self.saw_held(name, error.number, intent.begun)
+            case TakenError() | UnknownVariantError() if "variant" in error.facts:
+                self._saw_variant(name, error, intent.begun)
             case TakenError() if "number" in error.facts:
                 self.saw_taken(name, error.label)
             case UnknownModelError() | UnknownVersionError() if "alias" not in error.facts:
@@ -107,6 +110,15 @@ class Answers:
     def saw_taken(self, name: str, label: str) -> None:
         """An actor was told that a label is in use."""
         require(label in self.model(name).labels, f"label {label} of {name} was said to be taken")
+
+    def _saw_variant(self, name: str, error: ModelkeepError, begun: int) -> None:
+        """An actor was told that a version has a variant of a kind, or that it has none."""
+        of = (error.number, error.variant)
+        added = self.model(name).added.get(of)
+        if isinstance(error, TakenError):
+            require(added is not None, f"{name} was said to have the variant {of}")
+        else:
+            require(added is None or added >= begun, f"{name} was said to have no variant {of}")
 
     def saw_nothing(self, name: str, begun: int) -> None:
         """An actor was told that a model or version does not exist."""

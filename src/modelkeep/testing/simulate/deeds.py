@@ -13,6 +13,7 @@ from modelkeep.testing.simulate.world import Intent, World
 
 ALIASES = ("production", "production", "production", "production", "staging")
 POLICIES = tuple(f"[retention]\nlast = {last}\naliased = false\nlabelled = false\n" for last in (2, 3))
+KINDS = ("int8", "int8", "half")
 _ALIKE = 48  # chances that far apart give equal tensors
 _SAYS = 0.125  # share of promotes and deletes that give a reason
 
@@ -64,6 +65,23 @@ class Deeds(Operations):
     def load_some(self, name: str) -> None:
         """Load some version."""
         self.read(self._some(name))
+
+    def add_variant(self, name: str) -> None:
+        """Add a variant to some version, often with tensors of the newest one."""
+        version = self._some(name)
+        self._saves += 1
+        payload = (self.index, self._saves, self._chance(name))
+        self.actor.intent.facts["payload"] = payload
+        self.keep_variant(version, self.random.choice(KINDS), payload)
+
+    def load_variant(self, name: str) -> None:
+        """Load a variant of some version, by what is listed or by a reference."""
+        version = self._some(name)
+        if self.random.random() < 0.5:  # noqa: PLR2004  either way
+            self.find_variant(name, version.number, self.random.choice(KINDS))
+            return
+        for variant in self.read_variants(version).values():
+            self.read_variant(version, variant)
 
     def by_label(self, name: str) -> None:
         """Look for a version by its label."""

@@ -39,9 +39,9 @@ def check_end(world: World, oracle: Oracle, history: History, plays: Iterable[Op
 def _check_saves(oracle: Oracle, plays: Iterable[Operations]) -> None:
     for play in plays:
         for name, payload in play.acknowledged:
-            require(payload in oracle.model(name).payloads.values(), f"acknowledged, and not there: {payload}")
+            require(payload in oracle.model(name).saved(), f"acknowledged, and not there: {payload}")
         for refused in play.refused:
-            there = any(refused in truth.payloads.values() for truth in oracle.models.values())
+            there = any(refused in truth.saved() for truth in oracle.models.values())
             require(not there, f"refused, and there all the same: {refused}")
 
 
@@ -57,7 +57,7 @@ def _collect(last: Operations, name: str, truth: ModelTruth) -> None:
     foretold = would.items() <= went.items() if rewrites else would == went
     require(foretold, f"collect said that it would remove {would}, and {went} went")
     require(did == went, f"collect said that it removed {did}, and {went} went")
-    needed = {f"{data_prefix(name)}{pack}.pack" for number in truth.kept() for pack in truth.packs[number]}
+    needed = {f"{data_prefix(name)}{pack}.pack" for number in truth.kept() for pack in truth.needs(number)}
     require(there == needed, f"after a collection {sorted(there - needed)} lie there, which nobody needs")
 
 
@@ -69,9 +69,10 @@ def _check_erased(world: World, name: str, truth: ModelTruth) -> None:
     """What a version alone had lies nowhere once it was erased; each has its payload alone."""
     packs = {item.key: world.objects.get(item.key) for item in world.objects.list(data_prefix(name))}
     for number in truth.erased:
-        own = bytes_of(truth.payloads[number])
-        left = [key for key, raw in packs.items() if own in raw]
-        require(not left, f"{name}:{number} was erased, and {left} still hold it")
+        variants = (payload for of, payload in truth.variants.items() if of[0] == number)
+        for own in map(bytes_of, (truth.payloads[number], *variants)):
+            left = [key for key, raw in packs.items() if own in raw]
+            require(not left, f"{name}:{number} was erased, and {left} still hold it")
 
 
 def _check_model(last: Operations, name: str, truth: ModelTruth) -> None:
@@ -85,8 +86,13 @@ def _check_model(last: Operations, name: str, truth: ModelTruth) -> None:
             continue
         try:
             last.read(version)
+            variants = last.read_variants(version)
+            for variant in variants.values():
+                last.read_variant(version, variant)
         except ModelkeepError as error:
             raise Violation(f"{name}:{number} does not load: {error}") from None
+        kinds = {kind for of, kind in truth.variants if of == number}
+        require(set(variants) == kinds, f"{name}:{number} has the variants {set(variants)}, not {kinds}")
     last.read_versions(name)
     holders = last.read_aliases(name)
     expected = {alias: stack[-1] for alias, stack in truth.stacks.items() if stack}

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from modelkeep.errors import FormatError, UnknownVersionError
+from modelkeep.modelvariant import Variant
 from modelkeep.modelversion import ModelVersion
 from modelkeep.registry import Registry
 from modelkeep.testing.simulate.history import History
@@ -132,6 +133,46 @@ class Operations:
             "load", version.name, lambda: payload_of(version.load()), lambda own: own, number=version.number
         )
         require(payload == expected, f"{version.ref} loaded something else")
+
+    # -- variants --------------------------------------------------------------------------------------------
+
+    def keep_variant(self, version: ModelVersion, form: str, payload: Payload) -> None:
+        """Add a variant to a version."""
+        name, number = version.name, version.number
+        model = model_of(payload, drifts=self.world.stores)
+        metrics = {"m": float(payload[1])}
+        self._ask(
+            "add variant",
+            name,
+            lambda: version.add_variant(model, kind=form, metrics=metrics),
+            number=number,
+            form=form,
+            payload=payload,
+        )
+        truth = self.oracle.model(name)
+        require(truth.variants.get((number, form)) == payload, f"{version.ref}/{form} was acknowledged, and is another")
+        self.acknowledged.append((name, payload))
+
+    def read_variants(self, version: ModelVersion) -> dict[str, Variant]:
+        """The variants of a version, by kind."""
+        return self._ask("variants", version.name, lambda: version.variants, tuple, number=version.number)
+
+    def read_variant(self, version: ModelVersion, variant: Variant) -> None:
+        """Load a variant."""
+        self._loaded_variant("load variant", version.name, version.number, variant.kind, variant.load)
+
+    def find_variant(self, name: str, number: int, form: str) -> None:
+        """Load a variant by its reference."""
+        ref = f"{name}:{number}/{form}"
+        self._loaded_variant("find variant", name, number, form, lambda: self.registry.load(ref))
+
+    def _loaded_variant(self, kind: str, name: str, number: int, form: str, work: Callable[[], dict[str, Any]]) -> None:
+        expected = self.oracle.model(name).variants.get((number, form))
+        payload = self._ask(kind, name, lambda: payload_of(work()), lambda own: own, number=number, form=form)
+        expected = expected or self.oracle.model(name).variants.get((number, form))  # it may have come meanwhile
+        require(payload == expected, f"{name}:{number}/{form} loaded something else")
+
+    # -- lists -----------------------------------------------------------------------------------------------
 
     def read_versions(self, name: str) -> None:
         """List the versions that are not deleted."""

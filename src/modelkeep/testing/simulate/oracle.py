@@ -31,6 +31,7 @@ class Oracle:
         self.shared = 0
         self.purges = 0
         self.moved = 0
+        self.variants = 0
         self.turned = 0
         self.swept = 0
 
@@ -99,6 +100,7 @@ class Oracle:
         self.shared += op["op"] == "create" and len({pack.partition("-")[0] for pack in op["packs"]}) > 1
         self.purges += op["op"] == "purge"
         self.moved += op["op"] == "move"
+        self.variants += op["op"] == "variant"
         self.turned += op["op"] == "move" and truth.bases[op["number"]] > 0
 
     def _policy(self, key: str, raw: bytes, number: int) -> None:

@@ -108,6 +108,13 @@ class Half(Operations):
         self.actor.intent.facts["payload"] = payload
         self.keep(_NAME, payload, options)
 
+    def add_variant(self, number: int, form: str) -> None:
+        """Add a variant with the bytes of its version to it."""
+        payload = (self.index, _VERSIONS + number, _CHANCE * number)
+        version = self.on(number)
+        self.actor.intent.facts["payload"] = payload
+        self.keep_variant(version, form, payload)
+
     def on(self, number: int) -> ModelVersion:
         """A version, for an operation on it."""
         self.actor.intent.facts["number"] = number
@@ -124,11 +131,14 @@ class Half(Operations):
         self.go_back(_NAME, "production", said)
 
 
-# The model has versions 1 to 5; 1, 2 and 3 are stacked under `production`, 4 is deleted, 2 is held. The policy keeps
-# the newest two, so a collection purges version 4.
+# The model has versions 1 to 5; 1, 2 and 3 are stacked under `production`, 4 is deleted, 2 is held; 1 and 4 have a
+# variant. The policy keeps the newest two, so a collection purges version 4.
 OPERATIONS: dict[str, Callable[[Half], object]] = {
     "save": lambda half: half.save(),
     "save labelled": lambda half: half.save(label="2.0.0"),
+    "add variant": lambda half: half.add_variant(5, "int8"),
+    "add variant again": lambda half: half.add_variant(1, "int8"),
+    "load variant": lambda half: half.find_variant(_NAME, 1, "int8"),
     "promote": lambda half: half.put_expecting(5),
     "promote expecting": lambda half: half.put_expecting(5, expect=3),
     "promote what is deleted": lambda half: half.put_expecting(4),
@@ -190,6 +200,9 @@ def _made() -> Warm:
         if number <= 3:  # noqa: PLR2004  a stack of three
             maker.put(version, "production", {})
     maker.warm_up()
+    for number in (1, 4):
+        maker.actor.intent = Intent("add_variant", _NAME, world.step)
+        maker.add_variant(number, "int8")
     maker.change(maker.on(4), "delete")
     maker.change(maker.on(2), "hold")
     maker.set_policy(POLICIES[0])

@@ -71,13 +71,24 @@ def _create(scene: Scene, op: Op) -> None:
         truth.labels[op["label"]] = number
         truth.own_label[number] = op["label"]
     payload = scene.intent.facts["payload"]
-    scene.require(payload not in truth.payloads.values(), "one save became two versions")
+    scene.require(payload not in truth.saved(), "one save became two versions")
     truth.payloads[number] = payload
     truth.made[number] = scene.world.step
 
 
 def _lies(scene: Scene, op: Op) -> None:
-    """A version lies where an entry says; all that it takes to read it is named, is there, and may be named."""
+    """A version lies where an entry says, and in no pack of a variant."""
+    head, packs = _readable(scene, op), op["packs"]
+    shared = [of for of, apart in scene.truth.apart.items() if not set(apart).isdisjoint(packs)]
+    scene.require(not shared, f"version {op['number']} shares packs with the variants {shared}")
+    scene.truth.places[op["number"]] = op["at"]
+    scene.truth.packs[op["number"]] = packs
+    scene.truth.bases[op["number"]] = head.get("bases", 0)
+    scene.truth.lain.setdefault(op["number"], set()).update(packs)
+
+
+def _readable(scene: Scene, op: Op) -> dict[str, Any]:
+    """The head of a manifest; all that it takes to read what it tells of is named, is there, and may be named."""
     packs: list[str] = op["packs"]
     for pack in packs:
         scene.require(pack not in scene.truth.condemned, f"names pack {pack}, which was condemned")
@@ -86,10 +97,7 @@ def _lies(scene: Scene, op: Op) -> None:
     named: list[str] = head["packs"]
     scene.require(set(named) <= set(packs), f"names {packs}, and the manifest {named}")
     scene.require(named[-1:] == op["at"][:1], "the manifest is that of another pack")
-    scene.truth.places[op["number"]] = op["at"]
-    scene.truth.packs[op["number"]] = packs
-    scene.truth.bases[op["number"]] = head.get("bases", 0)
-    scene.truth.lain.setdefault(op["number"], set()).update(packs)
+    return head
 
 
 def _key(scene: Scene, pack: str) -> str:
@@ -121,6 +129,19 @@ def _move(scene: Scene, op: Op) -> None:
     scene.require(number in scene.truth.payloads, "moves a version that is not there")
     scene.require(op["was"] == scene.truth.places[number], f"moves version {number} from where it does not lie")
     _lies(scene, op)
+
+
+def _variant(scene: Scene, op: Op) -> None:
+    truth, number, of = scene.truth, op["number"], (op["number"], op["kind"])
+    scene.require(truth.is_open, "a variant in a closed model")
+    scene.require(number in truth.payloads, "a variant of a version that is not there")
+    scene.require(of not in truth.variants, f"a second {op['kind']} of version {number}")
+    _readable(scene, op)
+    known = {pack for lain in truth.lain.values() for pack in lain}.union(*truth.apart.values())
+    scene.require(known.isdisjoint(op["packs"]), f"the variant {of} shares packs with others")
+    payload = scene.intent.facts["payload"]
+    scene.require(payload not in truth.saved(), "one variant was added twice")
+    truth.variants[of], truth.apart[of], truth.added[of] = payload, op["packs"], scene.world.step
 
 
 def _condemn(scene: Scene, op: Op) -> None:
@@ -266,6 +287,7 @@ RULINGS: dict[str, Callable[[Scene, Op], None]] = {
     "create": _create,
     "label": _label,
     "move": _move,
+    "variant": _variant,
     "condemn": _condemn,
     "alias": _alias,
     "unalias": _unalias,

@@ -21,6 +21,7 @@ from modelkeep.errors import (
     UnknownAliasError,
     UnknownLabelError,
     UnknownModelError,
+    UnknownVariantError,
     UnknownVersionError,
 )
 from modelkeep.testing.simulate.history import UNSAID, Call
@@ -32,11 +33,16 @@ Step = Callable[[Any], Any]
 
 
 class Versions(NamedTuple):
-    """What was saved, by number; (label, number) of all labels; whether it takes saves."""
+    """What was saved, by number; (label, number) of all labels; whether it takes saves; what was added as variants."""
 
     payloads: tuple[Any, ...] = ()
     labels: tuple[tuple[str, int], ...] = ()
     is_open: bool = False
+    variants: tuple[tuple[int, str, Any], ...] = ()
+
+    def variant(self, number: int, form: str) -> Any:
+        """What was added to a version as a variant of a kind; None if nothing was."""
+        return next((payload for *of, payload in self.variants if of == [number, form]), None)
 
 
 def _label(state: Versions, asked: dict[str, Any]) -> str | None:
@@ -56,7 +62,7 @@ def _save(call: Call, state: Versions) -> Versions | None:
     if (label is not None and label in dict(state.labels)) or call.answer not in (UNSAID, (number, label)):
         return None
     labels = state.labels if label is None else (*state.labels, (label, number))
-    return Versions((*state.payloads, call.asked["payload"]), labels, True)
+    return state._replace(payloads=(*state.payloads, call.asked["payload"]), labels=labels, is_open=True)
 
 
 def _set_label(call: Call, state: Versions) -> Versions | None:
@@ -66,6 +72,17 @@ def _set_label(call: Call, state: Versions) -> Versions | None:
     if not free or number > len(state.payloads) or call.answer not in (UNSAID, label):
         return None
     return state._replace(labels=(*state.labels, (str(label), number)))
+
+
+def _add_variant(call: Call, state: Versions) -> Versions | None:
+    number, form = call.asked["number"], call.asked["form"]
+    if not state.is_open or number > len(state.payloads) or state.variant(number, form) is not None:
+        return None
+    return state._replace(variants=(*state.variants, (number, form, call.asked["payload"])))
+
+
+def _kinds(number: int, kinds: tuple[str, ...], state: Versions) -> Versions | None:
+    return state if kinds == tuple(sorted(form for of, form, _ in state.variants if of == number)) else None
 
 
 def _turned(to: bool, state: Versions) -> Versions | None:
@@ -99,9 +116,17 @@ def _is(seen: bool, test: Callable[[Versions], bool], state: Versions) -> Versio
     return state if test(state) is seen else None
 
 
+def _holds_variant(asked: dict[str, Any], payload: Any) -> Step:
+    return partial(_is, True, lambda state: state.variant(asked["number"], asked["form"]) == payload)
+
+
 _VERSIONS: dict[str, Callable[[Call], Step]] = {
     "save": lambda call: partial(_save, call),
     "label": lambda call: partial(_set_label, call),
+    "add variant": lambda call: partial(_add_variant, call),
+    "variants": lambda call: partial(_kinds, call.asked["number"], call.answer),
+    "load variant": lambda call: _holds_variant(call.asked, call.answer),
+    "find variant": lambda call: _holds_variant(call.asked, call.answer),
     "close": lambda _: partial(_turned, False),
     "open": lambda _: partial(_turned, True),
     "find": lambda call: partial(_exists, call.asked["number"]),
@@ -120,6 +145,10 @@ def _versions_refusal(call: Call, error: ModelkeepError) -> Step | None:  # noqa
     match error:
         case ClosedError():
             return partial(_is, True, lambda state: not state.is_open and (bool(state.payloads) or call.kind != "save"))
+        case TakenError(facts={"variant": _}):
+            return partial(_is, True, lambda state: state.variant(error.number, error.variant) is not None)
+        case UnknownVariantError():
+            return _holds_variant(call.asked, None)
         case TakenError(facts={"number": number}):
             return partial(_named, error.label, number)
         case TakenError():
@@ -269,7 +298,7 @@ _USES: dict[str, Callable[[Call], Step]] = {
 }
 
 
-_MAKES = frozenset({"save", "label", "close", "open"})
+_MAKES = frozenset({"save", "label", "close", "open", "add variant"})
 WRITES = _MAKES.union(_USES)  # operations that change what the journals of a model say
 
 
@@ -281,7 +310,7 @@ def _releases_refusal(call: Call, error: ModelkeepError, there: int) -> Step | N
         case UnknownAliasError():
             return partial(_seen, lambda state: state.holder(error.alias) is None)
         case DeletedError():
-            ever = call.kind in ("restore", "hold", "load", "load alias")
+            ever = call.kind in ("restore", "hold", "load", "load alias", "load variant")
             return partial(_seen, lambda state: error.number in (state.purged if ever else state.deleted))
         case InUseError():
             return partial(_seen, lambda state: state.aliases_of(number) == tuple(error.aliases))
@@ -331,6 +360,7 @@ def _sees(test: Callable[[Releases, dict[str, Any], Any], bool]) -> Callable[...
 _SIGHTS: dict[str, Callable[[Call, int, dict[Any, int]], Step]] = {
     "load alias": _sees_alias,
     "latest": lambda call, there, _: partial(_alive, (call.answer,), range(call.answer + 1, there + 1)),
+    "add variant": lambda call, *_: partial(_alive, (call.asked["number"],), ()),
     "by label": lambda call, *_: partial(_alive, (call.answer,), ()),
     "versions": lambda call, there, _: partial(_alive, call.answer, set(range(1, there + 1)).difference(call.answer)),
     "aliases": _sees(lambda state, _, answer: {alias: stack[-1] for alias, stack in state.stacks} == answer),

@@ -56,6 +56,9 @@ class ModelTruth:
         packs: the packs that each version needs now.
         bases: how many pieces its own are turned by now.
         lain: the packs that each version needed at any time.
+        variants: what was added as variants, by version number and kind.
+        added: the step at which each variant came to be.
+        apart: the packs of each variant.
         condemned: packs that must not be named any more.
         deletions: (step, number, whether it went) of every delete and restore.
         purged: for each version that was purged the step.
@@ -75,6 +78,9 @@ class ModelTruth:
     packs: dict[int, list[str]] = attrs.Factory(dict)
     bases: dict[int, int] = attrs.Factory(dict)
     lain: dict[int, set[str]] = attrs.Factory(dict)
+    variants: dict[tuple[int, str], Any] = attrs.Factory(dict)
+    added: dict[tuple[int, str], int] = attrs.Factory(dict)
+    apart: dict[tuple[int, str], list[str]] = attrs.Factory(dict)
     condemned: set[str] = attrs.Factory(set)
     labels: dict[str, int] = attrs.Factory(dict)
     own_label: dict[int, str] = attrs.Factory(dict)
@@ -107,9 +113,17 @@ class ModelTruth:
         """The versions that are not purged, deleted ones too."""
         return [number for number in self.payloads if number not in self.purged]
 
+    def saved(self) -> list[Any]:
+        """All that was saved, as versions or as variants."""
+        return [*self.payloads.values(), *self.variants.values()]
+
+    def needs(self, number: int) -> list[str]:
+        """The packs without which a version or one of its variants cannot be read."""
+        return [*self.packs[number], *(pack for of, packs in self.apart.items() if of[0] == number for pack in packs)]
+
     def who_needs(self, pack: str) -> list[int]:
-        """The versions that are not purged and cannot be read without *pack*."""
-        return [number for number, packs in self.packs.items() if pack in packs and number not in self.purged]
+        """The versions that are not purged and that cannot be read without *pack*, or of which a variant cannot."""
+        return [number for number in self.packs if number not in self.purged and pack in self.needs(number)]
 
     def holders_since(self, alias: str, step: int) -> set[int | None]:
         """All who held *alias* at some moment from *step* on."""

@@ -121,6 +121,7 @@ class World:
         self.directed = seed % 3 == 0
         self.flaky = seed % 3 == 1
         self.stores = seed % 3 == 2  # noqa: PLR2004  the third third
+        self.variants = seed % 5 == 4  # noqa: PLR2004  a share apart from the others, which stay as they were
         self.silent = silent
         self.is_quiet = False  # nobody else is there, and nothing goes wrong
         self.attempt = attempt

@@ -11,7 +11,8 @@ from modelkeep.testing.simulate.planted.journals import JOURNALS
 from modelkeep.testing.simulate.planted.planting import Planted
 from modelkeep.testing.simulate.planted.saves import SAVES
 from modelkeep.testing.simulate.planted.uses import USES
+from modelkeep.testing.simulate.planted.variants import VARIANTS
 
 __all__ = ["PLANTED", "Planted"]
 
-PLANTED = (*JOURNALS, *USES, *SAVES, *COLLECTION, *COMPACTION)
+PLANTED = (*JOURNALS, *USES, *SAVES, *COLLECTION, *COMPACTION, *VARIANTS)

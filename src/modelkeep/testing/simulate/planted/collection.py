@@ -30,7 +30,7 @@ _USERS = (_dead, _collect, _compact, _erase, _rewrite)
 _condemn, _needed, _let_go = _dead.condemn, _dead.needed, _rulings.let_go
 
 
-def _everywhere(name: str, new: Any) -> list[Patch]:
+def everywhere(name: str, new: Any) -> list[Patch]:
     """A function of `_dead`, replaced wherever it is used."""
     return [on(module, name, new) for module in _USERS if hasattr(module, name)]
 
@@ -139,12 +139,12 @@ COLLECTION = (
     Planted(
         "no-condemn",
         "packs that nobody needs are deleted, and no entry says so",
-        lambda: [*_everywhere("condemn", nothing), *_everywhere("sweep", _sweep_unneeded)],
+        lambda: [*everywhere("condemn", nothing), *everywhere("sweep", _sweep_unneeded)],
     ),
     Planted(
         "condemn-after-delete",
         "packs are deleted before the entry that condemns them",
-        lambda: _everywhere("condemn", _delete_then_condemn),
+        lambda: everywhere("condemn", _delete_then_condemn),
     ),
     Planted(
         "condemn-check-once",
@@ -162,7 +162,7 @@ COLLECTION = (
     Planted(
         "condemned-forgotten",
         "a pack that was condemned and deleted may be named again",
-        lambda: [on(versions.Condemn, "apply", nothing), *_everywhere("sweep", _sweep_unneeded)],
+        lambda: [on(versions.Condemn, "apply", nothing), *everywhere("sweep", _sweep_unneeded)],
     ),
     Planted(
         "same-key-again",
@@ -172,14 +172,14 @@ COLLECTION = (
     Planted(
         "manifest-not-counted",
         "the pack in which the manifest of a version lies counts as needed by nobody",
-        lambda: [*_everywhere("needed", _needed_without_manifests), on(versions, "check_packs", nothing)],
+        lambda: [*everywhere("needed", _needed_without_manifests), on(versions, "check_packs", nothing)],
     ),
     Planted(
         "deleted-is-dead",
         "a version that is deleted, and may be restored, is taken for purged",
         lambda: [
-            *_everywhere("needed", _needed_but_deleted),
-            *_everywhere("condemnation", _condemnation_of_deleted),
+            *everywhere("needed", _needed_but_deleted),
+            *everywhere("condemnation", _condemnation_of_deleted),
         ],
     ),
     Planted(
@@ -208,7 +208,7 @@ COLLECTION = (
     Planted(
         "sweeper-trusts-plan",
         "what was to be condemned is deleted, whatever was condemned",
-        lambda: _everywhere("sweep", _sweep_planned),
+        lambda: everywhere("sweep", _sweep_planned),
     ),
     Planted(
         "reader-gives-up",

@@ -39,7 +39,7 @@ def _retry_with_new_bytes(self: Any, number: int, raw: bytes, tx: str) -> bool:
             self._again = raw
         else:
             return True
-    raise self._unsettled(number, tx)
+    raise self._unsettled(number, tx, StoreError("no answer"))
 
 
 def _timeout_is_success(self: Any, number: int, raw: bytes, tx: str) -> bool:
