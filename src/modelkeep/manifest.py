@@ -16,7 +16,7 @@ how it was turned before it was packed, see `modelkeep.codecs`: 0 for not; a bas
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
@@ -27,11 +27,13 @@ from modelkeep import zstd
 from modelkeep.codecs import RAW, WIDTHS, ZSTD
 from modelkeep.digest import Buffer, join_digests, raw_digest
 from modelkeep.errors import InvalidError, InvalidValueError
+from modelkeep.signature import Signature
 from modelkeep.values import MAX_VALUES, from_json, mapping_to_json, metrics_to_json, values_in
 from modelkeep.version import (
     FileFacts,
     Record,
     StoredFile,
+    Tolerance,
     check_paths,
     content_digest,
     identity_digest,
@@ -43,6 +45,7 @@ from modelkeep.version import (
 MAGIC = b"MKMANIF1"
 _LENGTHS = struct.Struct("<III")
 _PIECE = struct.Struct("<32s32sHBBIQII")
+_LATER = ("parts", "signature", "golden", "tier")  # left out of a record where there are none
 _MAX_PART = 32 * 1024 * 1024  # bytes, uncompressed, of head and record each: what a reader is willing to unpack
 
 MAX_PIECE = 64 * 1024 * 1024  # bytes; what a reader unpacks at once
@@ -139,6 +142,16 @@ class Manifest:
     def content(self) -> str:
         """The digest of the files."""
         return content_digest(self.facts())
+
+    def within(self, folder: str) -> Manifest:
+        """The files of a folder alone, by their paths below it."""
+        start = f"{folder}/"
+        inside = tuple((path.removeprefix(start), ps) for path, ps in self.files if path.startswith(start))
+        return attrs.evolve(self, files=inside)
+
+    def without(self, folders: Container[str]) -> Manifest:
+        """The files that do not lie in one of *folders*."""
+        return attrs.evolve(self, files=tuple(row for row in self.files if row[0].partition("/")[0] not in folders))
 
     def identity(self, number: int) -> str:
         """The digest that is the version of this number."""
@@ -270,6 +283,9 @@ def _converter() -> Any:
     converter = Converter()
     for kind in (str, int):  # cattrs would turn whatever it finds into text
         converter.register_structure_hook(kind, _exactly)
+    converter.register_structure_hook(Signature, lambda value, _: Signature.from_json(value))
+    converter.register_structure_hook(Tolerance, lambda value, _: Tolerance.from_json(value))
+    converter.register_unstructure_hook(Signature, Signature.to_json)
     return converter
 
 
@@ -284,6 +300,9 @@ def encode_record(record: Record) -> bytes:
     facts = _converter().unstructure(record)
     facts["params"] = mapping_to_json(record.params, "params")
     facts["metrics"] = metrics_to_json(record.metrics, "metrics")
+    for name in _LATER:
+        if not facts[name]:  # as older releases wrote it, and read it
+            del facts[name]
     return _small_enough(orjson.dumps(facts), "what is recorded: parameters, metrics, notes and the like")
 
 

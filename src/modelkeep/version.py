@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 import attrs
 
 from modelkeep.digest import digest, digest_of, is_digest
 from modelkeep.errors import InvalidValueError, shown
 from modelkeep.ref import check_model_name
+from modelkeep.signature import Signature
 
 _PACK = re.compile(r"[0-9a-f]{32}-[0-9]{1,6}")
 _MAX_PATH = 4096  # characters; without a limit a path of 300 stored bytes could take hours to look at
+_PART = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_MAX_PARTS, _MAX_PART_NAME = 100, 40
 _MAX = 1 << 53  # what JSON readers in any language keep exactly
 
 
@@ -184,6 +187,70 @@ class Origin:
     modified: str
 
 
+def check_part(name: object) -> str:
+    """Return *name* if a part of a version can bear it, and so a folder: small letters, digits and single hyphens.
+
+    Raises:
+        InvalidValueError: it cannot; the message quotes it.
+
+    Example:
+        >>> check_part("golden-inputs")
+        'golden-inputs'
+    """
+    if not isinstance(name, str) or len(name) > _MAX_PART_NAME or not _PART.fullmatch(name):
+        raise InvalidValueError(
+            f"{shown(name):.80} is no name of a part; one has at most {_MAX_PART_NAME} of a-z, 0-9 and '-'", key="parts"
+        )
+    return name
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """What a version holds beside the model, in a folder of its own: what wrote that, and of what class it is.
+
+    Args:
+        serializer: what wrote its files.
+        serializer_format: the number of that serializer's file layout.
+        packages: versions of the distributions that the serializer names.
+        type: the class of the object that was saved.
+    """
+
+    serializer: str
+    serializer_format: int
+    packages: dict[str, str]
+    type: str
+
+
+@attrs.frozen
+class Tolerance:
+    """How far outputs may lie from those that were kept: ``|now - then| <= atol + rtol * |then|``, as in NumPy.
+
+    Example:
+        >>> Tolerance(rtol=0.01)
+        Tolerance(rtol=0.01, atol=1e-08)
+    """
+
+    rtol: float = attrs.field(default=1e-5)
+    atol: float = attrs.field(default=1e-8)
+
+    @rtol.validator
+    @atol.validator
+    def _check(self, attribute: attrs.Attribute[float], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            raise InvalidValueError(
+                f"{attribute.name} is {shown(value)}; give a number from 0 on, such as 1e-5", key=attribute.name
+            )
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Read what a record holds.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is something else.
+        """
+        return cls(value["rtol"], value["atol"])
+
+
 @attrs.frozen(kw_only=True)
 class Record:
     """What a version knows about itself from its save; it never changes.
@@ -201,6 +268,11 @@ class Record:
         python: the version of Python.
         host: the machine that saved it.
         origin: for an adopted file or folder, where it came from.
+        parts: what lies beside the model, by the name of its folder.
+        signature: what the model takes and gives.
+        golden: how far a replay of the golden inputs may lie from the golden outputs.
+        tier: what the gate of trust said of the model's form at the save, for people to read; None where that takes a
+            look into the files. The gate itself never asks a record.
     """
 
     params: dict[str, Any]
@@ -215,3 +287,14 @@ class Record:
     python: str
     host: str
     origin: Origin | None = None
+    parts: dict[str, Part] = attrs.field(factory=dict)
+    signature: Signature | None = None
+    golden: Tolerance | None = None
+    tier: str | None = None
+
+    @parts.validator
+    def _check_parts(self, _: object, value: Mapping[object, object]) -> None:
+        if len(value) > _MAX_PARTS:
+            raise InvalidValueError(f"a version has {len(value)} parts, and {_MAX_PARTS} are allowed", key="parts")
+        for name in value:
+            check_part(name)
