@@ -9,6 +9,7 @@ from hypothesis import settings
 
 pytest.register_assert_rewrite("modelkeep.testing")
 
+collect_ignore = ["plugin"]  # a distribution of its own, installed and run by `test_plugin.py`
 pytest_plugins = ["servers.fixtures", "servers.sites"]
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)

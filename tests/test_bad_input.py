@@ -86,8 +86,7 @@ def registry(store: MemoryStore) -> Registry:
         ("churn:0", InvalidError, "must lie between 1"),
         ("", InvalidError, "empty"),
         ("a:b:c", InvalidError, "'a:b:c' cannot be read"),
-        ("churn:1/onnx", InvalidError, "reserved for variants"),
-        ("churn~b:1", InvalidError, "reserved for variants and drafts"),
+        ("churn~b:1", InvalidError, "reserved for drafts"),
         (7, InvalidError, "reference 7 is a int; give text"),
         (None, InvalidError, "reference None is a NoneType"),
     ],
@@ -203,9 +202,11 @@ class Unheard:
     """No serializer knows this."""
 
 
-def test_an_object_that_no_serializer_knows_lists_what_is_installed_and_the_way_out(store: MemoryStore) -> None:
-    with pytest.raises(SerializerError, match=r"Unheard; installed are .*torch.*serializer='cloudpickle'"):
-        Registry(store).save(Unheard(), "churn")
+@pytest.mark.parametrize("bare", ["model.pkl", 3, b"raw", None])
+def test_what_is_no_model_lists_what_is_installed_and_the_way_out(store: MemoryStore, bare: Any) -> None:
+    kind = type(bare).__name__
+    with pytest.raises(SerializerError, match=rf"{kind}; installed are .*torch.*serializer='cloudpickle'"):
+        Registry(store).save(bare, "churn")
     assert keys(store) == set()
 
 
@@ -220,7 +221,7 @@ def test_a_version_whose_serializer_is_gone_says_so_and_gives_its_files(
 ) -> None:
     from modelkeep.serializers import discovery
 
-    monkeypatch.setattr(discovery, "installed", tuple)
+    monkeypatch.setattr(discovery, "_claims", dict)
     with pytest.raises(SerializerError, match="no serializer 'tree' is installed"):
         registry.load("churn")
     assert any(registry.load("churn", into=tmp_path / "files").iterdir())
@@ -229,9 +230,12 @@ def test_a_version_whose_serializer_is_gone_says_so_and_gives_its_files(
 def test_code_is_not_run_without_trust(store: MemoryStore) -> None:
     registry = Registry(store)
     registry.save(Unheard(), "churn", serializer="cloudpickle")
-    truthy: list[Any] = [False, 1, "yes"]
-    for trust in truthy:
+    for trust in (False, [], "yes", "sklearn", "0" * 64, ["tree", "f" * 64]):
         with pytest.raises(mk.TrustError, match="loading churn:1 may run code"):
+            registry.load("churn", trust=trust)
+    odd: list[Any] = [1, 0, None, b"cloudpickle", "", [""], [True], [1]]
+    for trust in odd:
+        with pytest.raises(InvalidValueError, match=r"trust is .*give True, the digest"):
             registry.load("churn", trust=trust)
     assert type(registry.load("churn", trust=True)).__name__ == "Unheard"
 

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
+from modelkeep._trust import NOTHING, Grant
 from modelkeep.cache import Cache, CacheFolder
 from modelkeep.entry import DamagedError, check_signed, sign
 from modelkeep.errors import (
@@ -43,11 +44,13 @@ class Home:
         store: where everything lies.
         system: the clock, ids, pauses and the author.
         cache: where copies of journals and packs are kept on this machine, if anywhere.
+        granted: what may run code while it is loaded from here.
     """
 
     store: Store
     system: System
     cache: Cache | None = None
+    granted: Grant = NOTHING
     lock: Any = attrs.field(factory=threading.RLock, repr=False)
     _folder: CacheFolder | None = attrs.field(default=None, init=False, repr=False)
     _cached: Store | None = attrs.field(default=None, init=False, repr=False)

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 
 from modelkeep._line import Line
 from modelkeep._origins import remember
-from modelkeep._trust import admit
+from modelkeep._trust import Grant, Trust, admit, refused
 from modelkeep.errors import (
     IntegrityError,
     InvalidRefError,
     InvalidValueError,
     MissingObjectError,
     SerializerError,
+    TrustError,
     UnknownAliasError,
     UnknownLabelError,
+    UnknownVariantError,
     UnknownVersionError,
     shown,
 )
+from modelkeep.folds import versions
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, ManifestError, parse_record
 from modelkeep.packfiles import PackFiles
 from modelkeep.packs import PAGED, missing_pack, read_manifest
 from modelkeep.ref import Alias, Caret, Digest, Label, ModelRef
+from modelkeep.serializers.port import Serializer
 from modelkeep.splitters import extents
 from modelkeep.targets import check_free, make_folder
 from modelkeep.version import Parent, Place, Record
@@ -40,33 +44,65 @@ Verify = Literal["now", "lazy"]  # when the bytes of a load are checked
 
 @attrs.frozen
 class Found:
-    """A version that a reference means: number, identity, and where its manifest lay when last heard of."""
+    """A version that a reference means: number, identity, and where its manifest lay when last heard of.
+
+    Or, with a *kind*, a variant of it.
+    """
 
     number: int
     identity: str
     at: Place
+    kind: str | None = None
+
+    def ref(self, name: str) -> str:
+        """The reference that always means it."""
+        return f"{name}:{self.number}" + (f"/{self.kind}" if self.kind else "")
 
 
 def find(line: Line, ref: ModelRef) -> Found:
-    """The version that *ref* means.
+    """The version, or the variant of one, that *ref* means.
 
-    By alias one GET when warm, and `versions` is not read; otherwise two.
+    By alias one GET when warm, and `versions` is not read unless for a variant that is not known; otherwise two.
 
     Raises:
-        UnknownModelError, UnknownVersionError, UnknownAliasError, UnknownLabelError, DeletedError: there is none.
+        UnknownModelError, UnknownVersionError, UnknownAliasError, UnknownLabelError, UnknownVariantError, DeletedError:
+            there is none.
         InvalidRefError: the reference is of a kind that is reserved, or a digest fits several versions.
     """
-    if ref.variant or ref.branch:
-        raise InvalidRefError(
-            f"{ref} is reserved for variants and drafts, which this release does not keep", text=str(ref)
+    if ref.branch:
+        raise InvalidRefError(f"{ref} is reserved for drafts, which this release does not keep", text=str(ref))
+    selector = ref.selector
+    found = _by_alias(line, selector.name) if isinstance(selector, Alias) else _by_number(line, selector)
+    return found if ref.variant is None else _variant(line, found.number, ref.variant)
+
+
+def _variant(line: Line, number: int, kind: str) -> Found:
+    known = line.versions.state.lines.get(number)
+    if known is None or kind not in known.variants:
+        line.read()
+        known = line.line(number)
+    if kind not in known.variants:
+        raise UnknownVariantError(
+            f"{line.name}:{number} has no variant {kind!r}; it has {', '.join(sorted(known.variants)) or 'none'}",
+            name=line.name,
+            number=number,
+            variant=kind,
         )
-    if isinstance(ref.selector, Alias):
-        return _by_alias(line, ref.selector.name)
+    return found_variant(known, kind)
+
+
+def found_variant(known: versions.Line, kind: str) -> Found:
+    """A variant that a version has; it never moves."""
+    made = known.variants[kind].made
+    return Found(made.number, made.identity, made.at, kind)
+
+
+def _by_number(line: Line, selector: object) -> Found:
     with line.versions.lock:  # no other thread folds on while this one looks through the versions
         line.read()
         if not line.versions.state.is_open:
             _warn_closed(line)
-        number = _number(line, ref.selector)
+        number = _number(line, selector)
         line.check_alive(number)
         known = line.line(number)
         return Found(number, known.made.identity, known.at)
@@ -199,8 +235,9 @@ def open_files(line: Line, found: Found, *, lazy: bool = False) -> tuple[PackFil
         try:
             record = parse_record(manifest.record)
         except ManifestError as error:
-            raise IntegrityError(f"{line.name}:{found.number}: {error}; upgrade modelkeep") from None
-        line.recent.remember(found.at, manifest)
+            raise IntegrityError(f"{found.ref(line.name)}: {error}; upgrade modelkeep") from None
+        if found.kind is None:  # saves share what is remembered, and with a variant nobody shares anything
+            line.recent.remember(found.at, manifest)
         registry = line.home.id()
         kept = line.home.pack_cache(registry) if registry else None
         return PackFiles(line.home.store, line.name, manifest, last, kept, lazy), record
@@ -231,39 +268,34 @@ def look_again(line: Line, found: Found, error: MissingObjectError) -> Found:
     if found.number in line.releases.state.purged:
         line.check_alive(found.number)
     known = line.line(found.number)
-    if error.key in {pack_key(line.name, pack) for pack in known.packs}:  # *found* may be newer than what was read
+    packs, at = known.own, known.at
+    if found.kind is not None:
+        packs, at = known.variants[found.kind].made.packs, found.at
+    if error.key in {pack_key(line.name, pack) for pack in packs}:  # *found* may be newer than what was read
         raise missing_pack(error.key) from None
-    return attrs.evolve(found, at=known.at)
+    return attrs.evolve(found, at=at)
 
 
 def _check_identity(line: Line, manifest: Manifest, found: Found) -> None:
     if manifest.identity(found.number) != found.identity:
         raise IntegrityError(
-            f"the manifest in pack {found.at.pack} is not that of {line.name}:{found.number}; "
+            f"the manifest in pack {found.at.pack} is not that of {found.ref(line.name)}; "
             "bring the object back from a backup, and run `modelkeep verify`",
             key=pack_key(line.name, found.at.pack),
         )
 
 
 def load(
-    line: Line, found: Found, *, into: object, trust: bool, verify: Verify = "now", serializer: str | None = None
+    line: Line, found: Found, *, into: object, trust: Trust, verify: Verify = "now", serializer: str | None = None
 ) -> object:
     """Give back the object of a version; see `Registry.load`."""
-    from modelkeep.serializers.discovery import by_name
+    ref, granted = found.ref(line.name), line.home.granted | Grant.of(trust)
 
     def opened(files: PackFiles, record: Record) -> object:
         named = serializer or record.serializer
-        chosen = by_name(named)
-        form = chosen.form(files, into)
-        if form.partition(":")[0] != named:  # else it could let itself in under the tier of another
-            raise SerializerError(
-                f"the serializer {named!r} reports the form {form!r}, which is not its own; ask for {named!r} or "
-                f"'{named}:…' from whoever wrote it",
-                name=named,
-                form=form,
-            )
-        admit(form, f"{line.name}:{found.number}", trust=trust)
-        return chosen.load(files, form, into)
+        own, layout = files.without(record.parts), 0 if serializer else record.serializer_format
+        trusted = granted.allows(named, found.identity)
+        return _admitted(own, named, layout, ref, trusted=trusted, into=into).obj
 
     if verify not in ("now", "lazy"):
         raise InvalidValueError(f"verify={shown(verify)} is neither 'now' nor 'lazy'", key="verify")
@@ -272,20 +304,104 @@ def load(
     return with_files(line, found, opened, lazy=verify == "lazy")
 
 
-def load_found(line: Line, found: Found, *, into: object, trust: bool, verify: Verify) -> object:
+@attrs.frozen
+class Loaded:
+    """An object that came through the gate, and the serializer that gave it."""
+
+    serializer: Serializer
+    obj: Any
+
+
+def _admitted(files: PackFiles, named: str, layout: int, ref: str, *, trusted: bool, into: object = None) -> Loaded:
+    """What the serializer *named* makes of *files*, if the gate lets it: the one way from files to an object."""
+    from modelkeep.serializers.discovery import by_name
+
+    chosen = by_name(named, lambda _: trusted)
+    if layout > chosen.format:
+        raise SerializerError(
+            f"{ref} was written in layout {layout} of {named!r}, and this release reads up to {chosen.format}; "
+            "upgrade, or take the files with load(ref, into=folder)",
+            name=named,
+        )
+    form = chosen.form(files, into)
+    if form.partition(":")[0] != named:  # else it could let itself in under the tier of another
+        raise SerializerError(
+            f"the serializer {named!r} reports the form {form!r}, which is not its own; ask for {named!r} or "
+            f"'{named}:…' from whoever wrote it",
+            name=named,
+            form=form,
+        )
+    admit(form, ref, granted=trusted)
+    try:
+        return Loaded(chosen, chosen.load(attrs.evolve(files, trusted=trusted), form, into))
+    except TrustError as error:
+        raise refused(ref, form, str(error)) from error
+
+
+def load_together(line: Line, found: Found, wanted: Sequence[str | None], *, trust: Trust) -> list[Loaded | None]:
+    """Parts of a version by name, and the model for None, opened once; None for a part that it does not have.
+
+    Each goes through the gate by itself, as what its own serializer wrote.
+    """
+    ref, granted = f"{line.name}:{found.number}", line.home.granted | Grant.of(trust)
+
+    def one(files: PackFiles, record: Record, part: str | None) -> Loaded | None:
+        wrote = record if part is None else record.parts.get(part)
+        if wrote is None:
+            return None
+        if part is None:
+            own, said = files.without(record.parts), ref
+        else:
+            own, said = part_files(files, part, ref), f"{part!r} of {ref}"
+        trusted = granted.allows(wrote.serializer, found.identity)
+        return _admitted(own, wrote.serializer, wrote.serializer_format, said, trusted=trusted)
+
+    return with_files(line, found, lambda files, record: [one(files, record, part) for part in wanted])
+
+
+def part_files(files: PackFiles, part: str, ref: str) -> PackFiles:
+    """The files of a part alone.
+
+    Raises:
+        IntegrityError: there are none, although the record names it.
+    """
+    inside = files.within(part)
+    if not inside.names():
+        raise IntegrityError(f"the record of {ref} names a part {part!r}, and no file lies in that folder", part=part)
+    return inside
+
+
+def load_found(line: Line, found: Found, *, into: object, trust: Trust, verify: Verify, as_: type = object) -> object:
     """Load a version and remember where the object came from."""
     loaded = load(line, found, into=into, trust=trust, verify=verify)
-    remember(loaded, Parent(line.name, found.number, found.identity))
+    if not isinstance(loaded, as_):
+        raise SerializerError(
+            f"{found.ref(line.name)} holds a {type(loaded).__module__}.{type(loaded).__qualname__}, and no "
+            f"{as_.__module__}.{as_.__qualname__}; load it without as_=, or with its own class",
+            type=type(loaded).__qualname__,
+        )
+    # what is made from a variant was made from its version
+    own = found.identity if found.kind is None else line.line(found.number).made.identity
+    remember(loaded, Parent(line.name, found.number, own))
     return loaded
 
 
 def export(line: Line, found: Found, folder: Path) -> Path:
-    """Write the native files of a version below *folder*; see `ModelVersion.export`."""
+    """Write the native files of a version below *folder*, those of parts in folders of their own."""
     from modelkeep.serializers.discovery import by_name
 
+    done: set[str] = set()  # each once, also where the version is moved meanwhile and all begins again
+
+    def export_one(files: PackFiles, serializer: str, target: Path) -> None:
+        if str(target) not in done:
+            make_folder(target)
+            by_name(serializer, line.home.granted.allows).export(files, target)
+            done.add(str(target))
+
     def written(files: PackFiles, record: Record) -> Path:
-        make_folder(folder)
-        by_name(record.serializer).export(files, folder)
+        export_one(files.without(record.parts), record.serializer, folder)
+        for name, part in record.parts.items():
+            export_one(part_files(files, name, f"{line.name}:{found.number}"), part.serializer, folder / name)
         return folder
 
     return with_files(line, found, written)

@@ -6,8 +6,10 @@ ModelkeepError
 │   ├── InvalidNameError               a model or alias name
 │   ├── InvalidRefError                a reference such as "churn:7"
 │   └── InvalidValueError              a parameter, metric, tag or option
+│       └── SignatureError             inputs that do not fit the signature of a version
 ├── NotFoundError (LookupError)        ask for something that exists
 │   ├── UnknownModelError · UnknownVersionError · UnknownAliasError · UnknownLabelError
+│   ├── UnknownVariantError            the version has no variant of this kind
 │   ├── UnknownTensorError (KeyError)  the version has no tensor of this name
 │   ├── DeletedError                   it existed; restore it, or take another
 │   └── MissingObjectError             the store has no object under this key
@@ -120,6 +122,12 @@ class InvalidValueError(InvalidError):
     kind = "invalid-value"
 
 
+class SignatureError(InvalidValueError):
+    """Inputs do not fit the signature; the message names each column, what came and what is wanted."""
+
+    kind = "signature"
+
+
 class NotFoundError(ModelkeepError, LookupError):
     """What was asked for does not exist."""
 
@@ -148,6 +156,12 @@ class UnknownLabelError(NotFoundError):
     """No version bears this label, or none lies in the range."""
 
     kind = "unknown-label"
+
+
+class UnknownVariantError(NotFoundError):
+    """The version has no variant of this kind."""
+
+    kind = "unknown-variant"
 
 
 class UnknownTensorError(NotFoundError, KeyError):
@@ -184,7 +198,7 @@ class StaleError(ConflictError):
 
 
 class TakenError(ConflictError):
-    """A label is in use and labels are never reused."""
+    """A label is in use and labels are never reused; or the version has a variant of this kind."""
 
     kind = "taken"
 

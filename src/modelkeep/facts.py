@@ -6,43 +6,23 @@ import glob
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import attrs
 
-from modelkeep.arguments import Absent, check_tags
+from modelkeep._trust import Grant
+from modelkeep.arguments import check_tags
 from modelkeep.errors import InvalidValueError, NotFoundError, shown
-from modelkeep.modelversion import ModelVersion
-from modelkeep.progress import Progress
-from modelkeep.ref import ModelRef
+from modelkeep.serializers.packages import installed_versions
 from modelkeep.serializers.port import Serializer
 from modelkeep.system import System, format_time
 from modelkeep.values import check_text, mapping_from_json, mapping_to_json, metrics_to_json
 from modelkeep.version import Origin, Parent, Record
 
-Ref = str | ModelRef | ModelVersion
-Parents = Ref | Parent | Iterable[Ref | Parent] | Absent | None
-
 _MAX_PATTERN = 4096  # characters, more than a path has; brackets are looked at once for each of the others
-
-
-class Given(TypedDict, total=False):
-    """The options of `Registry.save`, for type checkers; what they mean is said there."""
-
-    params: Mapping[str, object] | None
-    metrics: Mapping[str, object] | None
-    tags: Mapping[str, str] | None
-    notes: str
-    parent: Parents
-    label: str | None
-    bump: Literal["major", "minor", "patch"] | None
-    reuse: bool
-    serializer: str | None
-    progress: Progress
 
 
 @attrs.frozen
@@ -76,8 +56,8 @@ class Facts:
         params, metrics = mapping_to_json(self.params, "params"), metrics_to_json(self.metrics, "metrics")
         return attrs.evolve(self, params=mapping_from_json(params), metrics=mapping_from_json(metrics))
 
-    def record(self, model: object, serializer: Serializer, system: System) -> Record:
-        """All that a version will know about itself."""
+    def record(self, model: object, serializer: Serializer, system: System, **beside: Any) -> Record:
+        """All that a version will know about itself; *beside* are the fields that tell of its parts."""
         kind = type(model)
         return Record(
             params=dict(self.params),
@@ -88,35 +68,24 @@ class Facts:
             origin=self.origin,
             serializer=serializer.name,
             serializer_format=serializer.format,
-            packages=_installed(serializer.packages),
+            packages=installed_versions(serializer.packages),
             type=f"{kind.__module__}.{kind.__qualname__}",
             python=platform.python_version(),
             host=system.host(),
+            **beside,
         )
 
 
-def serializer_for(model: object, name: str | None) -> Serializer:
-    """The serializer of that name; without one, the one that claims *model*.
+def serializer_for(model: object, name: str | None, granted: Grant) -> Serializer:
+    """The serializer of that name, which allows it; without one, the one that claims *model*.
 
     Raises:
         SerializerError: there is none; lists what is installed and the way out.
+        TrustError: it is of another distribution, and was not granted.
     """
     from modelkeep.serializers import discovery
 
-    return discovery.by_name(name) if name else discovery.for_object(model)
-
-
-@lru_cache(maxsize=256)
-def _installed(packages: Sequence[str]) -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return discovery.by_name(name, lambda _: True) if name else discovery.for_object(model, granted.allows)
 
 
 def oldest_first(pattern: str | os.PathLike[str]) -> list[tuple[Path, Origin]]:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, overload
 
 from modelkeep import _resolve
-from modelkeep._line import Line, text_digest
+from modelkeep._line import text_digest
+from modelkeep._trust import Trust
 from modelkeep.arguments import ABSENT, Absent, check_label, check_tags, number_of, stale
 from modelkeep.errors import (
     ConflictError,
     InvalidRefError,
-    InvalidValueError,
-    MissingObjectError,
     TakenError,
 )
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
-from modelkeep.packfiles import PackFiles
+from modelkeep.modelvariant import Variant, add_variant, variants_of
 from modelkeep.ref import check_alias
-from modelkeep.system import parse_time
-from modelkeep.targets import make_folder, path_of
-from modelkeep.tensors import Readers, Tensors
-from modelkeep.values import check_text, mapping_from_json, metrics_to_json
-from modelkeep.version import Parent, Record, StoredFile
+from modelkeep.targets import empty_folder
+from modelkeep.usable import UsableVersion
+from modelkeep.values import check_text, metrics_to_json
 
 if TYPE_CHECKING:
     from modelkeep._erase import Erasure
@@ -35,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ModelVersion:
+class ModelVersion(UsableVersion):
     """One version of a model. Its facts never change; aliases, tags and later metrics are read as they stand.
 
     Versions come from `Registry.save`, `Registry.get` and `RegisteredModel.versions`.
@@ -50,203 +45,24 @@ class ModelVersion:
         ('production',)
     """
 
-    def __init__(self, line: Line, number: int) -> None:
-        self._line = line
-        self._known = line.line(number)
-        self._by_name: Tensors | None = None
-
-    def __repr__(self) -> str:
-        return f"ModelVersion {self}"
-
-    def __str__(self) -> str:
-        return f"{self.ref} ({self.label})" if self.label else self.ref
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ModelVersion) and (self.name, self.digest) == (other.name, other.digest)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.digest))
-
-    # -- facts -----------------------------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The name of the model."""
-        return self._line.name
-
-    @property
-    def number(self) -> int:
-        """The number within the model: 1, 2, 3 and so on."""
-        return self._known.made.number
-
-    @property
-    def ref(self) -> str:
-        """The reference that always means this version: ``churn:7``."""
-        return f"{self.name}:{self.number}"
-
-    @property
-    def label(self) -> str | None:
-        """The semantic version, if it has one."""
-        return self._line.versions.state.lines[self.number].label
-
-    @property
-    def digest(self) -> str:
-        """The identity: BLAKE3 of content, record and number."""
-        return self._known.made.identity
-
-    @property
-    def content(self) -> str:
-        """The digest of the files alone; equal files have equal content."""
-        return self._known.made.content
-
-    @property
-    def created(self) -> datetime:
-        """When it was saved, in UTC, by the clock of who saved it."""
-        return parse_time(self._known.time)
-
-    @property
-    def author(self) -> str:
-        """Who saved it."""
-        return self._known.actor
-
-    @property
-    def size(self) -> int:
-        """The bytes of its files, uncompressed."""
-        return self._known.made.size
-
-    @property
-    def serializer(self) -> str:
-        """What wrote its files."""
-        return self._known.made.serializer
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters given at the save. A read of the manifest if they and the metrics are over 16 KiB."""
-        kept = self._known.made.params
-        return dict(self.record.params) if kept is None else mapping_from_json(kept)
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The metrics given at the save; `measured` has what came later.
-
-        A read of the manifest if they and the parameters are over 16 KiB.
-        """
-        kept = self._known.made.metrics
-        return dict(self.record.metrics) if kept is None else mapping_from_json(kept)
-
-    @property
-    def record(self) -> Record:
-        """All that was recorded at the save. One request, once."""
-        return self._opened[1]
-
-    @property
-    def files(self) -> tuple[StoredFile, ...]:
-        """Path, size and digest of each file, and what it takes in storage. One request, once.
-
-        Example:
-            >>> import modelkeep as mk, numpy as np
-            >>> v = mk.Registry("memory://files").save({"w": np.zeros(3)}, "churn")
-            >>> [(file.path, file.size, file.shared) for file in v.files]
-            [('model.safetensors', 152, 0)]
-        """
-        return self._opened[0].manifest.stored()
-
-    @property
-    def tensors(self) -> Tensors:
-        """The tensors, by name, each read by itself. One request, once, and one for each file with tensors."""
-        if self._by_name is None:
-            self._by_name = Tensors(self.ref, self._with_opened(self._readers), self._readers_again)
-        return self._by_name
-
-    def _readers(self, files: PackFiles) -> Readers:
-        from modelkeep.serializers.discovery import by_name
-
-        return by_name(self.record.serializer).tensors(files)
-
-    def _readers_again(self, error: MissingObjectError) -> Readers:
-        return self._readers(self._files_again(error))
-
-    def _with_opened(self, use: Callable[[PackFiles], T]) -> T:
-        """*use* the files, again from the start where they were moved meanwhile."""
-        try:
-            return use(self._opened[0])
-        except MissingObjectError as error:
-            return use(self._files_again(error))
-
-    def _files_again(self, error: MissingObjectError) -> PackFiles:
-        """The files where they lie now, after an object of them was missing."""
-        _resolve.look_again(self._line, self._found(), error)
-        self.__dict__.pop("_opened", None)
-        return self._opened[0]
-
-    @property
-    def mapped(self) -> bool:
-        """Whether `load` maps the tensors (of 64 KiB and more) from the disk, and copies none of them.
-
-        False also where there are none. Reads the headers of the files.
-        """
-        return self._with_opened(_resolve.is_mapped)
-
-    @property
-    def notes(self) -> str:
-        """The notes given at the save. One request, once."""
-        return self.record.notes
-
-    @property
-    def parents(self) -> tuple[Parent, ...]:
-        """The versions that it was made from. One request, once."""
-        return self.record.parents
-
-    @property
-    def deleted(self) -> bool:
-        """Whether it is deleted. One GET."""
-        self._line.releases.refresh()
-        return self.number in self._line.releases.state.deleted
-
-    @property
-    def held(self) -> bool:
-        """Whether it is held, so that nothing purges it. One GET."""
-        self._line.releases.refresh()
-        return self.number in self._line.releases.state.held
-
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """The aliases under which it stands. One GET."""
-        self._line.releases.refresh()
-        return self._line.releases.state.aliases_of(self.number)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Tags given at the save and since. One GET when warm."""
-        self._line.notes.refresh()
-        later = self._line.notes.state.tags.get(self.number, {})
-        return {name: text for name, text in {**self.record.tags, **later}.items() if text is not None}
-
-    @property
-    def measured(self) -> dict[str, Any]:
-        """Metrics that came after the save. One GET when warm."""
-        self._line.notes.refresh()
-        return mapping_from_json(self._line.notes.state.measured.get(self.number, {}))
-
-    @property
-    def description(self) -> str | None:
-        """The description, if there is one and it was not erased. Two GETs when warm."""
-        self._line.notes.refresh()
-        said = self._line.notes.state.descriptions.get(self.number)
-        return self._line.text(said) if said else None
-
-    @cached_property
-    def _opened(self) -> tuple[PackFiles, Record]:
-        return _resolve.open_files(self._line, self._found())
-
-    def _found(self) -> _resolve.Found:
-        return _resolve.Found(self.number, self.digest, self._line.versions.state.lines[self.number].at)
-
     # -- the object ------------------------------------------------------------------------------------------
 
-    def load(self, *, into: object = None, trust: bool = False, verify: _resolve.Verify = "now") -> Any:
+    @overload
+    def load(
+        self, *, as_: type[T], into: object = None, trust: Trust = False, verify: _resolve.Verify = "now"
+    ) -> T: ...
+    @overload
+    def load(self, *, into: object = None, trust: Trust = False, verify: _resolve.Verify = "now") -> Any: ...
+    def load(
+        self,
+        *,
+        as_: type[Any] = object,
+        into: object = None,
+        trust: Trust = False,
+        verify: _resolve.Verify = "now",
+    ) -> Any:
         """Give back the object that was saved; see `Registry.load`."""
-        return _resolve.load_found(self._line, self._found(), into=into, trust=trust, verify=verify)
+        return _resolve.load_found(self._line, self._found(), into=into, trust=trust, verify=verify, as_=as_)
 
     def open(self, path: str) -> BinaryIO:
         """A file as a stream that can be sought; what is read is fetched and checked piece by piece.
@@ -289,7 +105,7 @@ class ModelVersion:
         return _resolve.with_files(self._line, self._found(), lambda files, _: files.check())
 
     def export(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the framework's native files below *folder*, without running anything from them.
+        """Write the framework's native files below *folder*, parts in folders there; nothing in them is run.
 
         Args:
             folder: made if need be; no file that is there is touched.
@@ -298,11 +114,51 @@ class ModelVersion:
             InvalidValueError: the folder is not empty, or cannot be one.
             IntegrityError: a stored byte is wrong.
         """
-        target = path_of(folder)
-        make_folder(target)
-        if any(target.iterdir()):
-            raise InvalidValueError(f"{target} is not empty; choose an empty folder", path=str(target))
-        return _resolve.export(self._line, self._found(), target)
+        return _resolve.export(self._line, self._found(), empty_folder(folder))
+
+    # -- variants --------------------------------------------------------------------------------------------
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        """Its variants by kind, such as ``onnx-int8``. One GET when warm."""
+        return variants_of(self._line, self.number)
+
+    def add_variant(
+        self,
+        model: object,
+        *,
+        kind: str,
+        metrics: Mapping[str, object] | None = None,
+        serializer: str | None = None,
+        notes: str = "",
+    ) -> Variant:
+        """Keep this version in another form, too. It loads as ``churn:7/onnx-int8``, and goes when this version goes.
+
+        It shares no stored bytes with anything. Two GETs and two writes when warm, one more for each 256 MiB.
+
+        Args:
+            model: the converted model: an object that an installed serializer knows, or a `pathlib.Path`.
+            kind: what tells it from other variants of this version; given once, and it never changes.
+            metrics: what was measured on it; kept in its record.
+            serializer: the name of a serializer; without it the one that claims the object.
+            notes: any text, kept in its record.
+
+        Raises:
+            TakenError: this version has a variant of this kind.
+            DeletedError: this version was deleted or purged.
+            ClosedError: the model was closed.
+            SerializerError, InvalidValueError, StoreError, UnsettledError: see `Registry.save`.
+            InvalidRefError: *kind* cannot be one.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> v = mk.Registry("memory://add-variant").save({"w": np.zeros(3)}, "churn")
+            >>> v.add_variant({"w": np.zeros(3, np.float16)}, kind="half").ref, list(v.variants)
+            ('churn:1/half', ['half'])
+        """
+        return add_variant(
+            self._line, self.number, model, kind=kind, metrics=metrics, serializer=serializer, notes=notes
+        )
 
     # -- what is in use --------------------------------------------------------------------------------------
 

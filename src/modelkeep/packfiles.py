@@ -7,18 +7,20 @@ changes nobody else sees, and no file changes.
 from __future__ import annotations
 
 import io
+import pickle
 import threading
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import attrs
 
+from modelkeep import pickles
 from modelkeep.chains import RUN, Chains, Kept, runs
 from modelkeep.codecs import RAW
 from modelkeep.digest import Buffer, flat
@@ -102,6 +104,7 @@ class PackFiles:
         last: the whole last pack, if it was small and read with the manifest.
         kept: what this machine keeps of the packs, if it keeps any.
         lazy: leave what is mapped unchecked.
+        trusted: the caller lets pickles run code.
     """
 
     store: Store
@@ -110,6 +113,7 @@ class PackFiles:
     last: bytes | None = None
     kept: Kept | None = None
     lazy: bool = False
+    trusted: bool = False
     _opened: dict[str, _File] = attrs.field(factory=dict, init=False, repr=False, eq=False)
     _chains: Chains = attrs.field(
         default=attrs.Factory(
@@ -120,6 +124,14 @@ class PackFiles:
         eq=False,
     )
     _maps: _Maps = attrs.field(factory=_Maps, init=False, repr=False, eq=False)
+
+    def within(self, folder: str) -> PackFiles:
+        """The files of a folder alone, by their paths below it; what is read of them is theirs alone."""
+        return attrs.evolve(self, manifest=self.manifest.within(folder))
+
+    def without(self, folders: Collection[str]) -> PackFiles:
+        """The files that do not lie in one of *folders*."""
+        return attrs.evolve(self, manifest=self.manifest.without(folders)) if folders else self
 
     # -- the files -------------------------------------------------------------------------------------------
 
@@ -193,6 +205,11 @@ class PackFiles:
             for target in made:
                 target.unlink(missing_ok=True)
             raise
+
+    def unpickle(self, path: str, buffers: Sequence[Buffer] = ()) -> Any:
+        """See `Files.unpickle`."""
+        loads = pickle.loads if self.trusted else pickles.loads
+        return loads(self.read(path), buffers=buffers)
 
     def check(self) -> int:
         """Read every byte of the version from its store and check it; gives how many bytes are stored.

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import attrs
 
@@ -17,11 +17,14 @@ from modelkeep._line import Line
 from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
 from modelkeep._resolve import Verify
+from modelkeep._trust import Grant, Trust
 from modelkeep.arguments import ABSENT, Absent, check_label
+from modelkeep.beside import Beside, Gathered, gathered
 from modelkeep.cachechoice import chosen
-from modelkeep.errors import InvalidNameError, InvalidValueError, shown
-from modelkeep.facts import Facts, Given, Options, Parents, Ref, oldest_first, serializer_for
+from modelkeep.errors import InvalidNameError, InvalidRefError, InvalidValueError, shown
+from modelkeep.facts import Facts, Options, oldest_first, serializer_for
 from modelkeep.forks import renew_after_fork
+from modelkeep.given import Given, Parents, Ref
 from modelkeep.layout import CATALOG
 from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ModelVersion
@@ -30,7 +33,7 @@ from modelkeep.ref import ModelRef, check_model_name, decode_name
 from modelkeep.saving import PendingSave, SaveQueue
 from modelkeep.serializers.port import Serializer
 from modelkeep.settlement import Settlement, read_token, settle_model, settle_policy
-from modelkeep.sink import SaveSink
+from modelkeep.signature import Signature
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
 from modelkeep.stores.retries import Retries
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from modelkeep.policy import Policy
     from modelkeep.storage import Storage
 
+T = TypeVar("T")
 ENVIRONMENT = "MODELKEEP_REGISTRY"
 DEFAULT = ".modelkeep"
 
@@ -63,6 +67,8 @@ class Registry:
         retries: remote places only: how long and how often to try.
         cache: whether copies of journals and packs are kept on this machine; without it, where the store is remote. A
             path says in which folder. What is read stays right, see the page on the cache.
+        trust: what may run code whenever something is loaded from here: serializers, of other distributions too, by
+            name; versions by digest; True, everything. It holds in this process only, and is stored nowhere.
         system: the clock, ids, pauses and the author; tests and simulations give their own.
 
     Safe to use from several threads, and in a forked child.
@@ -85,6 +91,7 @@ class Registry:
         single_writer: bool = False,
         retries: Retries | None = None,
         cache: bool | str | os.PathLike[str] | None = None,
+        trust: Trust = False,
         system: System | None = None,
     ) -> None:
         self._reopen: Callable[[], Store] | None = None
@@ -110,7 +117,7 @@ class Registry:
             self._store = url
         self._system = system or System()
         remote = bool(getattr(self._store, "remote", False))
-        self._home = Home(self._store, self._system, chosen(cache, remote=remote))
+        self._home = Home(self._store, self._system, chosen(cache, remote=remote), Grant.of(trust))
         self._lines: dict[str, Line] = {}
         self._lock = threading.RLock()
         self._saves = SaveQueue()
@@ -151,6 +158,10 @@ class Registry:
         bump: Literal["major", "minor", "patch"] | None = None,
         reuse: bool = False,
         serializer: str | None = None,
+        preprocess: object = None,
+        example: object = None,
+        signature: Signature | Mapping[str, Any] | None = None,
+        golden: object = None,
         wait: bool = True,
         progress: Progress = None,
     ) -> ModelVersion | PendingSave:
@@ -172,6 +183,13 @@ class Registry:
             reuse: give back the newest version with the same files, parameters and metrics, if there is one; label
                 and bump are then left aside. Reads the files once more.
             serializer: the name of a serializer; without it the one that claims the object.
+            preprocess: what inputs go through before the model gets them, kept as a part of its own: an object with
+                ``transform``, or a function. One that no serializer claims is kept by cloudpickle, and needs trust.
+            example: inputs as the model, or its preprocessing, takes them. The signature is inferred from all of them,
+                and the first 5 rows are kept.
+            signature: what inputs must look like, where it is not to be inferred; an example must fit it.
+            golden: inputs of which the outputs are kept, too, so that `ModelVersion.verify_golden` can replay them. The
+                model predicts them now; ``(inputs, outputs)`` gives both, `modelkeep.golden.Golden` a tolerance, too.
             wait: False: check and serialize the model, copy its arrays, and give a `PendingSave` at once; the rest is
                 done in the background. Files on disk are not copied: they must not change before it is done.
             progress: a function of (done, total), in bytes of the files, called from one thread: this one, or that of
@@ -184,7 +202,9 @@ class Registry:
 
         Raises:
             SerializerError: no serializer takes the object; lists what is installed and the way out.
-            InvalidValueError: a parameter, metric or tag cannot be kept; names its key.
+            InvalidValueError: a parameter, metric or tag cannot be kept; names its key. Or the model has files in the
+                folder of a part.
+            SignatureError: the example or the golden inputs do not fit the signature.
             ClosedError: the model was closed.
             TakenError: the label is in use.
             StoreError: the store refused, and nothing is visible.
@@ -208,8 +228,10 @@ class Registry:
             parents=self._parents(model, parent),
         )
         options = Options(check_label(label, bump), bump, reuse)
+        beside = Beside(preprocess=preprocess, example=example, signature=signature, golden=golden)
+        writer = serializer_for(model, serializer, self._home.granted)
         save = self._save if wait else self._save_later
-        return save(model, name, facts, options, serializer_for(model, serializer), progress)
+        return save(model, name, facts, options, writer, progress, beside)
 
     def _save(
         self,
@@ -219,29 +241,35 @@ class Registry:
         options: Options,
         serializer: Serializer,
         progress: Progress = None,
+        beside: Beside = Beside(),  # noqa: B008  a value that nobody can change
     ) -> ModelVersion:
-        with SaveSink() as sink:
-            serializer.save(model, sink)
-            draft = self._draft(model, sink, facts, options, serializer)
-            shown = reporter(progress, sink.size())
+        with gathered(model, serializer, beside, self._home.granted) as files:
+            draft = self._draft(model, files, facts, options, serializer)
+            shown = reporter(progress, files.size())
             self._saves.wait(name)  # numbers are given in the order of the calls
             return self._publish(name, draft, shown)
 
     def _save_later(
-        self, model: object, name: str, facts: Facts, options: Options, serializer: Serializer, progress: Progress
+        self,
+        model: object,
+        name: str,
+        facts: Facts,
+        options: Options,
+        serializer: Serializer,
+        progress: Progress,
+        beside: Beside,
     ) -> PendingSave:
         with ExitStack() as until:
-            sink = until.enter_context(SaveSink())
-            serializer.save(model, sink)
-            sink.snapshot()
-            draft = self._draft(model, sink, facts.copied(), options, serializer)
+            files = until.enter_context(gathered(model, serializer, beside, self._home.granted))
+            files.snapshot()
+            draft = self._draft(model, files, facts.copied(), options, serializer)
             # unasked, there is no bar among what the training prints meanwhile
-            shown = reporter(False if progress is None else progress, sink.size())
+            shown = reporter(False if progress is None else progress, files.size())
             return self._saves.add(name, partial(self._publish, name, draft, shown), until)
 
-    def _draft(self, model: object, sink: SaveSink, facts: Facts, options: Options, serializer: Serializer) -> Draft:
-        record = facts.record(model, serializer, self._system)
-        return Draft(sources=sink.sources(), record=record, **attrs.asdict(options))
+    def _draft(self, model: object, files: Gathered, facts: Facts, options: Options, serializer: Serializer) -> Draft:
+        record = facts.record(model, serializer, self._system, **files.said)
+        return Draft(sources=files.sources, record=record, **attrs.asdict(options))
 
     def _publish(self, name: str, draft: Draft, shown: AbstractContextManager[Callable[[int], None]]) -> ModelVersion:
         self._home.prepare()
@@ -253,7 +281,7 @@ class Registry:
     def adopt(self, pattern: str | os.PathLike[str], name: str) -> list[ModelVersion]:
         """Make existing files or folders the history of *name*: by time of change, then natural order of names.
 
-        Doing it again adds only what is new. Nothing is run; a pickle loads with ``trust=True``.
+        Doing it again adds only what is new. Nothing is run.
 
         Args:
             pattern: a path that may hold ``*``, ``?`` and ``[…]``.
@@ -275,28 +303,44 @@ class Registry:
         """
         check_model_name(name)
         files = oldest_first(pattern)
-        serializer = serializer_for(files[0][0], None)
+        serializer = serializer_for(files[0][0], None, self._home.granted)
         options = Options(reuse=True)
         return [self._save(path, name, Facts(origin=found), options, serializer) for path, found in files]
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def load(self, ref: Ref, *, into: object = None, trust: bool = False, verify: Verify = "now") -> Any:
+    @overload
+    def load(
+        self, ref: Ref, *, as_: type[T], into: object = None, trust: Trust = False, verify: Verify = "now"
+    ) -> T: ...
+    @overload
+    def load(self, ref: Ref, *, into: object = None, trust: Trust = False, verify: Verify = "now") -> Any: ...
+    def load(
+        self,
+        ref: Ref,
+        *,
+        as_: type[Any] = object,
+        into: object = None,
+        trust: Trust = False,
+        verify: Verify = "now",
+    ) -> Any:
         """Give back the object that a reference means. By alias one GET when warm, and the data.
 
         Args:
             ref: ``churn`` (latest), ``churn:7``, ``churn:1.3.0``, ``churn:^1.3``, ``churn@production``,
-                ``churn#b3f1…``.
+                ``churn#b3f1…``; of a variant ``churn:7/onnx-int8``, or with any of these before the stroke.
+            as_: the class that it must be of, also for type checkers.
             into: an object to fill, such as a `torch.nn.Module` of the same shape; or a folder, which gets the files.
-            trust: you trust whoever could write here to run code in this process; pickles need it.
+            trust: what may run code in this process, beside what was granted to the registry. True: you trust whoever
+                could write here; the digest of a version: it alone; names of serializers: what they wrote.
             verify: ``now`` checks every byte; ``lazy`` leaves unchecked what is mapped from a local disk, until
                 `ModelVersion.verify` is called.
 
         Raises:
-            NotFoundError: there is no such model, version, alias or label.
+            NotFoundError: there is no such model, version, variant, alias or label.
             TrustError: loading may run code, and no trust was granted.
             IntegrityError: a stored byte is wrong; names the object.
-            SerializerError: the serializer that wrote it is not installed.
+            SerializerError: the serializer that wrote it is not installed, or the object is not of the class *as_*.
 
         Example:
             >>> import modelkeep as mk, numpy as np
@@ -306,20 +350,28 @@ class Registry:
             {'w': array([1., 1.])}
         """
         if isinstance(ref, ModelVersion):
-            return ref.load(into=into, trust=trust, verify=verify)
+            return ref.load(as_=as_, into=into, trust=trust, verify=verify)
         parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
         line = self._existing(parsed.name)
-        return _resolve.load_found(line, _resolve.find(line, parsed), into=into, trust=trust, verify=verify)
+        found = _resolve.find(line, parsed)
+        return _resolve.load_found(line, found, into=into, trust=trust, verify=verify, as_=as_)
 
     def get(self, ref: Ref) -> ModelVersion:
         """The version that a reference means: its facts, and what one does with it. Two GETs when warm.
 
         Raises:
             NotFoundError: there is no such model, version, alias or label.
+            InvalidRefError: it is that of a variant, which `ModelVersion.variants` has.
         """
         if isinstance(ref, ModelVersion):
             return ref
         parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
+        if parsed.variant is not None:
+            plain = attrs.evolve(parsed, variant=None)
+            raise InvalidRefError(
+                f"{parsed} is a variant and no version; take get('{plain}').variants['{parsed.variant}'], or load it",
+                text=str(parsed),
+            )
         line = self._existing(parsed.name)
         found = _resolve.find(line, parsed)
         if found.number not in line.versions.state.lines:

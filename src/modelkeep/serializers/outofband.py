@@ -17,7 +17,7 @@ from pickle import PickleBuffer
 from typing import Any, BinaryIO, NoReturn, Protocol
 
 from modelkeep.digest import Buffer
-from modelkeep.errors import IntegrityError, SerializerError
+from modelkeep.errors import IntegrityError, ModelkeepError, SerializerError
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
 from modelkeep.serializers.safetensors import Tensor, pack, read
@@ -75,19 +75,24 @@ def _name(number: int) -> str:
 
 
 def load(files: Files) -> Any:
-    """Run the pickle and give back its object; its large arrays are mapped where they can be.
+    """Give back the object of the pickle; its large arrays are mapped where they can be.
 
     Raises:
+        TrustError: it may run code, and no trust was granted.
         IntegrityError: the files do not fit each other.
         SerializerError: a class or function of it is not there, or has changed.
     """
     buffers = read_buffers(files)
     try:
-        return pickle.loads(files.read(PICKLE), buffers=buffers)  # noqa: S301  the core's gate has let it in
+        return files.unpickle(PICKLE, buffers)
     except (ImportError, AttributeError) as error:
         raise SerializerError(
             f"the model needs code that is not here ({error}); install the packages that its record names",
         ) from error
+    except ModelkeepError:
+        raise
+    except Exception as error:  # what a stranger pickled raises what it likes
+        raise SerializerError(f"{PICKLE} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def read_buffers(files: Files) -> list[memoryview]:

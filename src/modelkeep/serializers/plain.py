@@ -11,8 +11,29 @@ from modelkeep.serializers.arrays import find
 from modelkeep.serializers.port import Files
 
 
+def predict(obj: Any, inputs: Any) -> Any:
+    """Have an object predict: by its method ``predict``, or by calling it.
+
+    Raises:
+        SerializerError: it has no such method, and cannot be called.
+
+    Example:
+        >>> predict(lambda inputs: [2 * one for one in inputs], [1, 2])
+        [2, 4]
+    """
+    method = getattr(obj, "predict", None)
+    if callable(method):
+        return method(inputs)
+    if callable(obj):
+        return obj(inputs)
+    raise SerializerError(
+        f"a {type(obj).__module__}.{type(obj).__qualname__} has no predict() and cannot be called; load it and predict "
+        "with it yourself, and give golden=(inputs, outputs) where you want golden outputs"
+    )
+
+
 class PlainSerializer:
-    """A base with the usual answers: one form, files exported as they are."""
+    """A base with the usual answers: one form, files exported as they are, and the object's own way to predict."""
 
     name = ""
     format = 1
@@ -39,3 +60,7 @@ class PlainSerializer:
     def export(self, files: Files, folder: Path) -> None:
         """See `Serializer.export`."""
         files.extract(folder)
+
+    def predict(self, obj: Any, inputs: Any) -> Any:
+        """See `Predicts.predict`: by the object's method ``predict``, or by calling it."""
+        return predict(obj, inputs)

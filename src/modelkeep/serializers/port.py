@@ -65,6 +65,14 @@ class Files(Protocol):
         """Write all files below *folder*, each complete or not at all."""
         ...
 
+    def unpickle(self, path: str, buffers: Sequence[Buffer] = ()) -> Any:
+        """What the pickle in a file holds; *buffers* are those of PEP 574.
+
+        The core reads it: by `modelkeep.pickles`, or as any pickle where the caller granted trust. A serializer that
+        reads its pickles by this alone can let nothing in.
+        """
+        ...
+
 
 class Serializer(Protocol):
     """Turns objects into files and back.
@@ -115,4 +123,18 @@ class Serializer(Protocol):
 
     def export(self, files: Files, folder: Path) -> None:
         """Write the framework's native files below *folder*, without running anything from them."""
+        ...
+
+
+class Predicts(Protocol):
+    """What a serializer may offer beside: how its objects predict.
+
+    Without it `ModelVersion.predict` uses the object's own method ``predict``, or calls it.
+    """
+
+    def predict(self, obj: Any, inputs: Any) -> Any:
+        """What *obj* makes of *inputs*, as the framework gives it; leaves *obj* as it was.
+
+        May be called from several threads at once.
+        """
         ...
