@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str, Any]] = {
     "npz": (lambda p: p.write_bytes(npz(ARRAYS)), "files:numpy", ARRAYS),
     "pickle": (lambda p: p.write_bytes(pickle.dumps(ARRAYS)), "files:pickle", ARRAYS),
     "joblib": (lambda p: joblib.dump(ARRAYS, p), "files:joblib", ARRAYS),
-    "joblib, arrays late": (lambda p: joblib.dump(LATE, p), "files:pickle", LATE),
+    "joblib, arrays late": (lambda p: joblib.dump(LATE, p), "files:joblib", LATE),
     "joblib, zlib": (lambda p: joblib.dump(ARRAYS, p, compress=3), "files:joblib", ARRAYS),
     "joblib, gzip": (lambda p: joblib.dump(ARRAYS, p, compress=("gzip", 3)), "files:joblib", ARRAYS),
     "joblib, xz": (lambda p: joblib.dump(ARRAYS, p, compress=("xz", 3)), "files:joblib", ARRAYS),
@@ -199,3 +199,10 @@ def as_anybody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(before)
+
+
+def test_an_archive_with_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.npz", "w") as archive:
+        archive.writestr("a.npy", b"no array")
+    with pytest.raises(SerializerError, match="the member 'a', which is no array"):
+        load_from_memory(paths, save_in_memory(paths, tmp_path / "model.npz"))

@@ -18,6 +18,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+import modelkeep as mk
 from modelkeep.errors import IntegrityError, SerializerError
 from modelkeep.integrations.pickles import serializer as cloudpickle
 from modelkeep.integrations.sklearn import serializer as sklearn
@@ -217,3 +218,33 @@ def test_only_what_comes_from_sklearn_is_taken() -> None:
         pass
 
     assert [sklearn.accepts(obj) for obj in (Own(), FOREST, object(), X, {})] == [True, True, False, False, False]
+
+
+SCRIPT = """
+import sys
+import modelkeep as mk
+RATE = 3
+def scorer(x):
+    '''Scores.'''
+    return x * RATE
+mk.Registry(sys.argv[1]).save(scorer, "scorer", serializer="cloudpickle")
+"""
+
+
+def test_a_function_of_a_script_goes_by_value_and_its_source_lies_beside(tmp_path: Path) -> None:
+    script, registry = tmp_path / "train.py", tmp_path / "registry"
+    script.write_text(SCRIPT)
+    subprocess.run([sys.executable, script, registry], check=True)
+    script.unlink()
+    version = mk.Registry(registry).get("scorer")
+    assert version.load(trust=True)(2) == 6
+    version.export(tmp_path / "out")
+    assert (tmp_path / "out" / "source.py").read_text().startswith("def scorer(x):\n    '''Scores.'''")
+    assert pickle.loads((tmp_path / "out" / "model.pkl").read_bytes())(2) == 6
+
+
+def test_the_source_beside_a_pickle_is_never_run() -> None:
+    files = save_in_memory(cloudpickle, Counter)
+    assert bytes(files.read("source.py")).startswith(b"class Counter:")
+    poisoned = MemoryFiles({"model.pkl": bytes(files.read("model.pkl")), "source.py": b"raise SystemExit"})
+    assert load_from_memory(cloudpickle, poisoned).__name__ == "Counter"

@@ -242,10 +242,21 @@ def test_a_tree_without_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize("obj", [
-    {}, [], {"a": "b"}, {"depth": 3}, "text", 3, None, {"a": object(), "w": np.zeros(1)}, [np.zeros(1), {1, 2}],
+    "text", 3, None, True, 2.5, b"raw", {1}, {"a": object(), "w": np.zeros(1)}, [np.zeros(1), {1, 2}], {"a": [b""]},
 ])  # fmt: skip
-def test_what_holds_no_array_or_something_unknown_is_no_model(obj: Any) -> None:
+def test_bare_text_and_numbers_and_what_holds_something_unknown_are_no_model(obj: Any) -> None:
     assert not tree.accepts(obj)
+
+
+@pytest.mark.parametrize("obj", [
+    {}, [], (), {"a": "b"}, {"depth": 3, 3: None}, [1, (2.5, True), {"x": [float("inf"), 2**80, "\u2028"]}], {"$a": 1},
+])  # fmt: skip
+def test_a_container_without_arrays_is_one_json_file_and_comes_back_exactly(obj: Any) -> None:
+    assert tree.accepts(obj)
+    files = save_in_memory(tree, obj)
+    assert files.names() == ("tree.json",)
+    assert same(obj, load_from_memory(tree, files))
+    assert tree.tensors(files) == {}
 
 
 def test_metadata_of_others_is_not_taken_for_ours() -> None:

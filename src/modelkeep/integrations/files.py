@@ -1,7 +1,7 @@
 """Files and folders as they are. Loaded without a folder to put them in, one file is sniffed by its content.
 
-What it holds decides what loading may do: safetensors and numpy arrays are data; pickles, joblib files and torch
-archives run code and need trust.
+What it holds decides what loading may do: safetensors and numpy arrays are data; pickles are read by the core's list;
+joblib files and torch archives run code and need trust.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from modelkeep.serializers.safetensors import read
 
 _WAY_OUT = "take the files with load(ref, into=folder) or version.export(folder)"
 _HEAD = 1 << 16  # bytes looked at
+_BLOCK = 1 << 20  # bytes looked at together
 _JOBLIB = b"joblib.numpy_pickle"  # the module of what joblib puts in the place of an array
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before the zip archives of torch 1.6
 
@@ -123,8 +124,17 @@ def _sniff(stream: BinaryIO, size: int) -> str | None:
     if len(head) > 8 and length <= size - 8 and head[8:9] == b"{":  # noqa: PLR2004  the length itself
         return "safetensors"
     if _is_pickle(head):
-        return "joblib" if _JOBLIB in head else "pickle"
+        return "joblib" if _JOBLIB in head or _has_joblib(stream, head[-len(_JOBLIB) :]) else "pickle"
     return "joblib" if _is_pickle(_inflated(head)) else None
+
+
+def _has_joblib(stream: BinaryIO, before: bytes) -> bool:
+    """Whether joblib put an array into the rest of a pickle, which is then none: the array lies among the opcodes."""
+    while block := stream.read(_BLOCK):
+        if _JOBLIB in before + block:
+            return True
+        before = block[-len(_JOBLIB) :]
+    return False
 
 
 def _is_pickle(head: bytes) -> bool:
@@ -166,16 +176,14 @@ def _load_numpy(files: Files, name: str) -> object:
         if stream.read(1) == b"\x93":
             return read_npy(files, name)
         stream.seek(0)
-        return dict(np.load(stream, allow_pickle=False))
+        arrays = dict(np.load(stream, allow_pickle=False))
+    if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise SerializerError(f"{name} has the member {odd[0]!r}, which is no array; {_WAY_OUT}")
+    return arrays
 
 
 def _load_pickle(files: Files, name: str) -> object:
-    import pickle
-
-    raw = files.read(name)
-    if _JOBLIB in raw:  # past what was looked at before
-        return _load_joblib(files, name)
-    return pickle.loads(raw)  # noqa: S301  behind the gate
+    return files.unpickle(name)
 
 
 def _load_joblib(files: Files, name: str) -> object:

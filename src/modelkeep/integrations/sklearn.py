@@ -1,4 +1,7 @@
-"""scikit-learn: estimators by pickle, their large arrays apart; exported as one plain pickle."""
+"""scikit-learn: estimators by pickle, their large arrays apart; exported as one plain pickle.
+
+The core reads the pickle by the list of `modelkeep.pickles`, so that fitted estimators load without trust.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from modelkeep.serializers.port import Sink
 
 
 class SklearnSerializer(outofband.PickleSerializer):
-    """Estimators, pipelines and whatever else has a class of scikit-learn among its bases; loading runs code."""
+    """Estimators, pipelines and whatever else has a class of scikit-learn among its bases."""
 
     name = "sklearn"
     packages = ("scikit-learn", "numpy", "scipy")

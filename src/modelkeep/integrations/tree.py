@@ -1,7 +1,8 @@
-"""Dicts, lists and tuples of arrays: numpy arrays, torch tensors, numbers and text, nested as one likes.
+"""Dicts, lists and tuples of arrays: numpy arrays, torch tensors, jax arrays, numbers and text, nested as one likes.
 
 A flat dict of arrays is one native ``model.safetensors``; anything else adds ``tree.json``, which tells the
-structure and what safetensors cannot say. Data tier: nothing in the files is run.
+structure and what safetensors cannot say, and stands alone where there is no array. Data tier: nothing in the files is
+run.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from functools import partial
 from typing import Any
 
 from modelkeep.digest import Buffer
-from modelkeep.errors import IntegrityError, SerializerError
+from modelkeep.errors import IntegrityError, ModelkeepError, SerializerError
 from modelkeep.serializers.arrays import (
     NUMPY,
     TORCH,
     Reader,
+    as_jax,
     as_numpy,
     as_torch,
     find,
@@ -37,11 +39,13 @@ _MAX_DEPTH = 50
 
 def _family(obj: object) -> str | None:
     """Which library an array is of, told without importing one: what is not imported made no object."""
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    numpy, torch, jax = (sys.modules.get(name) for name in ("numpy", "torch", "jax"))
     if numpy is not None and isinstance(obj, (numpy.ndarray, numpy.generic)):
         return "numpy"
     if torch is not None and isinstance(obj, torch.Tensor):
         return "torch"
+    if jax is not None and isinstance(obj, getattr(jax, "Array", ())):  # half imported, it has none
+        return "jax"
     return None
 
 
@@ -53,11 +57,6 @@ def _known(obj: object, depth: int = _MAX_DEPTH) -> bool:
     if type(obj) in (list, tuple):
         return all(_known(part, depth - 1) for part in obj)  # type: ignore[attr-defined]
     return _family(obj) is not None or type(obj) in _SCALARS
-
-
-def _has_array(obj: object) -> bool:
-    parts: Any = obj.values() if isinstance(obj, dict) else obj if isinstance(obj, (list, tuple)) else ()
-    return _family(obj) is not None or any(_has_array(part) for part in parts)
 
 
 class _Writer:
@@ -76,6 +75,8 @@ class _Writer:
             return self._numpy(obj, path)
         if _family(obj) == "torch":
             return self._torch(obj, path)
+        if _family(obj) == "jax":
+            return self._jax(obj, path)
         if isinstance(obj, dict):
             rows = [(_key(key, path), self.node(part, _join(path, key), depth - 1)) for key, part in obj.items()]
             return {"$dict": rows}
@@ -142,6 +143,28 @@ class _Writer:
             self._add(first, tag, tuple(obj.shape), flat.numpy().data if flat.numel() else b"")
         return {"$array": first, "torch": True}
 
+    def _jax(self, obj: Any, path: str) -> Any:
+        import numpy as np
+
+        try:
+            array = np.asarray(obj)
+        except Exception as error:  # a tracer, a key of random numbers, an array that was given away
+            raise _refused(path, obj, f"has no values here ({error})", "take jax.random.key_data of a key") from error
+        node: dict[str, Any] = self._foreign(array, path) if _is_foreign(array.dtype) else self._numpy(array, path)
+        return node | {"jax": True}
+
+    def _foreign(self, array: Any, path: str) -> dict[str, Any]:
+        """An array of one of the types that jax brings along, such as bfloat16."""
+        import numpy as np
+
+        tag = TORCH.get(array.dtype.name)
+        if tag is None:
+            raise _refused(path, array, f"of dtype {array.dtype} is none that safetensors can keep", "convert it first")
+        name = self._name(path)
+        flat = np.frombuffer(array.tobytes(), np.uint8)
+        self._add(name, tag, array.shape, flat.data if flat.size else b"")
+        return {"$array": name}
+
     def _name(self, path: str) -> str:
         """A name for the tensor at *path*: the path, but for reserved ones, and for keys such as 1 and "1"."""
         name = path.encode(errors="backslashreplace").decode()
@@ -184,11 +207,14 @@ class TreeSerializer(PlainSerializer):
     """See the module."""
 
     name = "tree"
-    packages = ("numpy", "torch")
+    packages = ("numpy", "torch", "jax", "ml_dtypes")
 
     def accepts(self, obj: object) -> bool:
-        """See `Serializer.accepts`: at least one array, and nothing that is not known."""
-        return _known(obj) and _has_array(obj)
+        """See `Serializer.accepts`: an array, or a container in which nothing is unknown.
+
+        Bare text is none: it may be a path that was meant as one.
+        """
+        return type(obj) not in _SCALARS and _known(obj)
 
     def keeps(self, obj: object) -> bool:
         """Whether *obj* could be a part of a tree."""
@@ -199,13 +225,16 @@ class TreeSerializer(PlainSerializer):
         if not self._save_flat(obj, sink):
             writer = _Writer()
             node = writer.node(obj, "")
-            sink.put(TENSORS, *pack(writer.tensors, {}))
+            if writer.tensors:
+                sink.put(TENSORS, *pack(writer.tensors, {}))
             sink.put(TREE, json.dumps(node).encode())
 
     def _save_flat(self, obj: object, sink: Sink) -> bool:
         """Save a dict of arrays of one library as safetensors alone; False if that cannot say it all."""
-        if not isinstance(obj, dict) or not all(
-            type(key) is str and key and _family(part) for key, part in obj.items()
+        if (
+            not isinstance(obj, dict)
+            or not obj
+            or not all(type(key) is str and key and _family(part) for key, part in obj.items())
         ):
             return False
         writer = _Writer()
@@ -224,6 +253,8 @@ class TreeSerializer(PlainSerializer):
         """See `Serializer.tensors`: by their paths in the tree, such as ``encoder/0/w``."""
         if TREE not in files.names():
             return find(files)
+        if TENSORS not in files.names():
+            return {}
         with files.open(TENSORS) as stream:
             rows = {row.name: row for row in read_header(stream, files.size(TENSORS))[0]}
         try:
@@ -235,6 +266,7 @@ class TreeSerializer(PlainSerializer):
                     TENSORS,
                     rows[node["$array"]],
                     torch=bool(node.get("torch")),
+                    jax=bool(node.get("jax")),
                     **{key: node[key] for key in ("dtype", "shape") if key in node},
                 )
                 for path, node in nodes.items()
@@ -247,12 +279,14 @@ class TreeSerializer(PlainSerializer):
         del form
         if into is not None:
             raise SerializerError("a tree of arrays cannot be loaded into an object; leave out into=")
-        tensors, metadata = read(files, TENSORS)
+        tensors, metadata = ([], {}) if TREE in files.names() and TENSORS not in files.names() else read(files, TENSORS)
         if TREE not in files.names():
             return read_flat(tensors, metadata)
         reader, structure = _Reader(tensors), bytes(files.read(TREE))
         try:
             return reader.node(json.loads(structure))
+        except ModelkeepError:
+            raise
         except Exception as error:  # noqa: BLE001  numpy and torch raise what they like at what a stranger wrote
             raise IntegrityError(f"the structure of the tree cannot be read: {error!r}") from None
 
@@ -289,6 +323,8 @@ class _Reader:
 
     def node(self, node: dict[str, Any]) -> Any:
         if "$array" in node:
+            if node.get("jax"):
+                return as_jax(self._tensors[node["$array"]], node.get("dtype"), node.get("shape"))
             return self._torch(node["$array"]) if node.get("torch") else self._numpy(node)
         if "$dict" in node:
             return {key: self.node(part) for key, part in node["$dict"]}

@@ -1,9 +1,13 @@
-"""Tensors of files as arrays: of numpy or torch, one by one, without reading the rest. Nothing in the files is run."""
+"""Tensors of files as arrays of numpy, torch or jax, one by one, without reading the rest.
+
+Nothing in the files is run.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +36,7 @@ _FROM_TORCH = {tag: dtype for dtype, tag in TORCH.items()}
 _FAULTS = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
-def as_numpy(tensor: Tensor, dtype: str | None = None, shape: Sequence[int] | None = None) -> Any:
+def as_numpy(tensor: Tensor, dtype: Any = None, shape: Sequence[int] | None = None) -> Any:
     """A tensor as a numpy array on its memory.
 
     Args:
@@ -59,6 +63,29 @@ def as_torch(tensor: Tensor) -> Any:
     data = memoryview(tensor.data)
     flat = torch.frombuffer(data, dtype=dtype) if data.nbytes else torch.empty(0, dtype=dtype)
     return flat.reshape(tensor.shape)
+
+
+def as_jax(tensor: Tensor, dtype: str | None = None, shape: Sequence[int] | None = None) -> Any:
+    """A tensor as a jax array; see `as_numpy`.
+
+    Raises:
+        SerializerError: jax would make another type of it.
+    """
+    import jax.numpy as jnp
+    import ml_dtypes
+
+    foreign = None if dtype or tensor.dtype in _FROM_NUMPY else getattr(ml_dtypes, _FROM_TORCH[tensor.dtype])
+    array = as_numpy(tensor, foreign or dtype, shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of is an error here
+        found = jnp.asarray(array)
+    if found.dtype != array.dtype:
+        raise SerializerError(
+            f"tensor {tensor.name!r} is of type {array.dtype}, and jax makes {found.dtype} of it; set "
+            "jax.config.update('jax_enable_x64', True) first",
+            name=tensor.name,
+        )
+    return found
 
 
 def torch_names(tensors: Sequence[Tensor | Row], metadata: Mapping[str, str]) -> set[str]:
@@ -123,12 +150,14 @@ def _in_file(files: Files, path: str) -> dict[str, Reader]:
     }
 
 
-def read_row(files: Files, path: str, row: Row, *, torch: bool, **forms: Any) -> Any:
-    """One tensor of a safetensors file, as an array of numpy or torch; *forms* as of `as_numpy`."""
+def read_row(files: Files, path: str, row: Row, *, torch: bool, jax: bool = False, **forms: Any) -> Any:
+    """One tensor of a safetensors file, as an array of numpy, torch or jax; *forms* as of `as_numpy`."""
     (view,) = files.views(path, [(row.start, row.stop)])
     tensor = Tensor(row.name, row.dtype, row.shape, view)
     try:
-        return as_torch(tensor) if torch else as_numpy(tensor, **forms)
+        return as_torch(tensor) if torch else as_jax(tensor, **forms) if jax else as_numpy(tensor, **forms)
+    except ModelkeepError:
+        raise
     except Exception as error:  # noqa: BLE001  numpy and torch raise what they like at what a stranger wrote
         raise IntegrityError(f"tensor {row.name!r} of {path} cannot be read: {error!r}", path=path) from None
 

@@ -1,0 +1,60 @@
+"""Reading native files that a stranger may have written: what frameworks raise at them leaves as one of our errors."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from modelkeep.errors import IntegrityError, ModelkeepError, SerializerError
+from modelkeep.serializers.port import Files
+from modelkeep.values import MAX_VALUES, values_in
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """What a framework raises in the block becomes a `SerializerError` about *what*.
+
+    Example:
+        >>> with reading("matrix.npz"):
+        ...     raise ValueError("no magic")
+        Traceback (most recent call last):
+        modelkeep.errors.SerializerError: matrix.npz cannot be read: ValueError: no magic; ...
+    """
+    try:
+        yield
+    except (ModelkeepError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # Rust panics are no Exception
+        raise SerializerError(
+            f"{what} cannot be read: {type(error).__name__}: {error}; run `modelkeep verify`, or take the files with "
+            "load(ref, into=folder)"
+        ) from error
+
+
+@contextmanager
+def on_disk(files: Files) -> Iterator[Path]:
+    """All files in a temporary folder, for readers that want paths; it is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="modelkeep-") as folder:
+        files.extract(Path(folder))
+        yield Path(folder)
+
+
+def read_json(files: Files, path: str) -> Any:
+    """What a JSON file of ours holds.
+
+    Raises:
+        IntegrityError: it is not there, too large, or no JSON.
+    """
+    if path not in files.names():
+        raise IntegrityError(f"the version has no {path}; run `modelkeep verify`", path=path)
+    raw = bytes(files.read(path))
+    if values_in(raw) > MAX_VALUES:
+        raise IntegrityError(f"{path} has more than {MAX_VALUES} values; run `modelkeep verify`", path=path)
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is damaged ({error!r}); run `modelkeep verify`", path=path) from error
