@@ -20,7 +20,8 @@ FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
     4: ("integrations", "testing", "cli", "pages", "upkeep", "verifying", "demo", "__main__"),
     3: (
-        *("registry", "facts", "saving", "model", "modelversion", "arguments", "tensors"),
+        *("registry", "facts", "given", "saving", "model", "modelversion", "modelvariant", "arguments", "tensors"),
+        *("versionfacts", "usable", "beside", "prediction", "golden", "comparing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
     ),
     2: (
@@ -32,10 +33,13 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
         *("chunking", "splitters", "sources", "sink", "pieces", "codecs", "zstd", "progress", "threads", "streams"),
         *("manifest", "atrest", "packs", "packwriter", "packfiles", "chains", "bases", "targets"),
-        *("stores", "serializers", "diagnosis", "races", "remedies"),
+        *("stores", "serializers", "pickles", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache", "retention"),
     ),
-    0: ("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
+    0: (
+        *("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
+        *("schema", "samples", "fitting", "signature"),
+    ),
 }
 FLOOR = {part: floor for floor, parts in FLOORS.items() for part in parts}
 OWN_AFFAIR = {"integrations", "testing"}  # nobody else imports these

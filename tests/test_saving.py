@@ -249,8 +249,8 @@ class Spooling(PlainSerializer):
             stream.write(b"streamed")
 
 
-def spooling(model: object, name: str | None) -> Spooling:
-    del model, name
+def spooling(model: object, name: str | None, granted: object) -> Spooling:
+    del model, name, granted
     return Spooling()
 
 
@@ -275,7 +275,7 @@ def test_what_is_wrong_with_the_arguments_is_said_at_once_and_leaves_nothing(
     with pytest.raises(InvalidValueError, match="metrics"):
         registry.save(model, "churn", metrics={"auc": "high"}, wait=False)
     with pytest.raises(SerializerError):
-        registry.save(object(), "churn", wait=False)
+        registry.save(3, "churn", wait=False)
     with pytest.raises(InvalidValueError, match="wait is 'no'"):
         registry.save(model, "churn", wait="no")  # type: ignore[call-overload]
     with pytest.raises(InvalidValueError, match="progress is 3, of type int"):
