@@ -30,7 +30,7 @@ import io, sys
 import numpy as np
 import modelkeep as mk
 
-model = mk.Registry(sys.argv[1]).load("tumour@production", trust=True)
+model = mk.Registry(sys.argv[1]).load("tumour@production")
 rows = np.load(io.BytesIO(sys.stdin.buffer.read()))
 sys.stdout.buffer.write(model.predict_proba(rows).tobytes())
 """
@@ -190,7 +190,7 @@ def _load_elsewhere(url: str, model: Any, split: Split, page: Page) -> None:
     page.heading("5. Load tumour@production in a second process, and predict")
     page.say(
         "scikit-learn models are pickles, and a pickle can run any code while it loads: "
-        "trust=True says that you trust whoever can write to this registry.",
+        "this one is read by a list of what it may build, and anything else is refused.",
         indent=INDENT,
     )
     here = model.predict_proba(split.holdout)
