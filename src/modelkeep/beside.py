@@ -175,32 +175,35 @@ def _for_object(name: str, obj: Any, granted: Grant) -> Serializer:
     """The serializer that claims *obj*; cloudpickle for a function or transformer that nobody claims."""
     from modelkeep.serializers import discovery
 
-    try:
-        return discovery.for_object(obj, granted.allows)
-    except SerializerError as error:
+    found = discovery.claimant(obj, granted.allows)
+    if found is None:
         if not callable(obj) and not callable(getattr(obj, "transform", None)):
-            raise _unkeepable(name, error) from None
-        return discovery.by_name("cloudpickle")
+            raise _unkeepable(name, obj)
+        found = discovery.by_name("cloudpickle")
+    return found
 
 
 def _for_values(name: str, obj: Any, granted: Grant) -> Serializer:
     """The serializer that claims *obj*; a tree where that holds numbers and text alone, and no array."""
     from modelkeep.serializers import discovery
 
-    try:
-        return discovery.for_object(obj, granted.allows)
-    except SerializerError as error:
-        tree = discovery.by_name("tree")
+    found = discovery.claimant(obj, granted.allows)
+    if found is None:
+        found = discovery.by_name("tree")
         try:
             with SaveSink() as sink:
-                tree.save(obj, sink)
+                found.save(obj, sink)
         except SerializerError:
-            raise _unkeepable(name, error) from None
-        return tree
+            raise _unkeepable(name, obj) from None
+    return found
 
 
-def _unkeepable(name: str, error: SerializerError) -> SerializerError:
-    return SerializerError(f"the part {name!r} cannot be kept: {error}; or give arrays, or a dict of arrays", part=name)
+def _unkeepable(name: str, obj: Any) -> SerializerError:
+    kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
+    return SerializerError(
+        f"the part {name!r} cannot be kept: no serializer takes a {kind}; give arrays, a frame, or a dict of arrays",
+        part=name,
+    )
 
 
 def _check_apart(sources: Sequence[Source], parts: Sequence[_Given]) -> None:

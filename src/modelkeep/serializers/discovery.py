@@ -152,6 +152,15 @@ def for_object(obj: object, allowed: Allowed = nobody) -> Serializer:
         >>> for_object({"w": np.zeros(3)}).name
         'tree'
     """
+    chosen = claimant(obj, allowed)
+    if chosen is None:
+        _fall_back(obj)
+        chosen = by_name(_FALLBACK)
+    return chosen
+
+
+def claimant(obj: object, allowed: Allowed = nobody) -> Serializer | None:
+    """The serializer that claims the class of *obj*, as in `for_object`; None if none does."""
     for module in _modules(obj):
         found = _claiming(module)
         if found is not None and (chosen := _taking(obj, found, allowed)) is not None:
@@ -160,8 +169,7 @@ def for_object(obj: object, allowed: Allowed = nobody) -> Serializer:
         found = _claiming(module)
         if found is not None and found.is_ours and (chosen := _taking(obj, found, allowed)) is not None:
             return chosen
-    _fall_back(obj)
-    return by_name(_FALLBACK)
+    return None
 
 
 def _taking(obj: object, found: Installed, allowed: Allowed) -> Serializer | None:
