@@ -103,6 +103,10 @@ def _serialized(model: Any, large: list[Any], sink: Sink) -> bytes:
 def _take_in(tensor: Any, files: Files) -> None:
     facts = {entry.key: entry.value for entry in tensor.external_data}
     path = facts.get("location", "")
+    if odd := facts.keys() - {"location", "offset", "length", "checksum"}:
+        raise IntegrityError(
+            f"tensor {shown(tensor.name)} of {MODEL} says {sorted(odd)[0]!r} of where it lies", path=MODEL
+        )
     if path not in files.names():
         raise IntegrityError(
             f"tensor {shown(tensor.name)} of {MODEL} lies in {shown(path)}, which is no file of this version; nothing "
