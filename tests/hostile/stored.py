@@ -84,6 +84,17 @@ def ops() -> dict[str, list[dict[str, Any]]]:
         "params": {},
         "metrics": {},
     }
+    apart = f"{'9' * 32}-1"
+    variant = {
+        "number": 3,
+        "kind": "half",
+        "identity": "0" * 64,
+        "content": "0" * 64,
+        "at": [apart, 0, 1],
+        "packs": [apart],
+        "size": 1,
+        "serializer": "tree",
+    }
     place = forge().place(3)
     return {
         JOURNALS[0]: [
@@ -94,6 +105,7 @@ def ops() -> dict[str, list[dict[str, Any]]]:
             {"op": "label", "number": 1, "label": "3.0.0"},
             {"op": "condemn", "packs": [pack[:-1] + "9"], "purged": [2]},
             {"op": "move", "number": 3, "was": place, "at": place, "packs": [pack]},
+            {"op": "variant", **variant},
         ],
         JOURNALS[1]: [
             *own,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import modelkeep as mk
+from modelkeep.serializers.discovery import installed
 from modelkeep.stores.memory import MemoryStore
 from security.attack import Attack
 from security.ways_in import stored
@@ -138,6 +139,9 @@ def warm(place: Path, frameworks: Iterable[str] = ()) -> None:
     for framework in sorted(frameworks):
         with contextlib.suppress(Exception):  # a serializer need not be called as its framework is
             importlib.import_module(framework)
+            importlib.import_module(f"{framework}.serialize")  # what prophet imports late
+    for one in installed():
+        one.load()
     import joblib
     import sklearn.linear_model
 
