@@ -105,7 +105,8 @@ def _take_in(tensor: Any, files: Files) -> None:
     path = facts.get("location", "")
     if odd := facts.keys() - {"location", "offset", "length", "checksum"}:
         raise IntegrityError(
-            f"tensor {shown(tensor.name)} of {MODEL} says {sorted(odd)[0]!r} of where it lies", path=MODEL
+            f"tensor {shown(tensor.name)} of {MODEL} says {shown(min(odd))} of where it lies, which is not looked at",
+            path=MODEL,
         )
     if path not in files.names():
         raise IntegrityError(
