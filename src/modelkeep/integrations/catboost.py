@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelkeep.serializers.native import is_one_of, put_wrapper, reading, wrapper
+from modelkeep.serializers.native import is_one_of, put_wrapper, wrapper
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.strangers import reading
 
 MODEL = "model.cbm"
 _IMPORTANCES = ("_loss_value_change", "_prediction_values_change")  # which a .cbm does not hold
@@ -41,7 +42,7 @@ class CatboostSerializer(PlainSerializer):
         import catboost
 
         facts = wrapper(files, _WRAPPERS)
-        with reading(MODEL, "catboost"):
+        with reading(MODEL, "by catboost"):
             kind, params = getattr(catboost, facts["class"]), facts["attributes"]
             model = kind(params) if kind is catboost.CatBoost else kind(**params)
             if MODEL in files.names():

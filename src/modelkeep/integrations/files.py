@@ -17,11 +17,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from modelkeep.errors import InvalidValueError, ModelkeepError, SerializerError
+from modelkeep.errors import InvalidValueError, SerializerError
 from modelkeep.serializers.arrays import read_npy
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
 from modelkeep.serializers.safetensors import read
+from modelkeep.serializers.strangers import reading
 
 _WAY_OUT = "take the files with load(ref, into=folder) or version.export(folder)"
 _HEAD = 1 << 16  # bytes looked at
@@ -71,14 +72,8 @@ class FileSerializer(PlainSerializer):
         if into is not None:
             raise SerializerError("files cannot be loaded into an object; give a folder, or leave out into=")
         (name,) = files.names()
-        try:
-            loaded: object = _LOADERS[form](files, name)
-        except ModelkeepError:
-            raise
-        except Exception as error:  # numpy, zipfile and torch raise what they like at what a stranger wrote
-            kind = type(error).__name__
-            raise SerializerError(f"{name} cannot be read as {form}: {kind}: {error}; {_WAY_OUT}") from error
-        return loaded
+        with reading(name, f"as {form}"):
+            return _LOADERS[form](files, name)
 
 
 def _is_there(path: Path, look: Callable[[], bool]) -> bool:

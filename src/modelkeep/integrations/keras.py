@@ -23,9 +23,9 @@ from typing import Any
 from modelkeep.errors import SerializerError
 from modelkeep.integrations.kerasfile import CONFIG, MODEL, put_together, take_apart
 from modelkeep.integrations.keraslist import stranger
-from modelkeep.serializers.native import reading
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.strangers import reading
 from modelkeep.values import MAX_VALUES, values_in
 
 
@@ -66,7 +66,7 @@ class KerasSerializer(PlainSerializer):
         """See `Serializer.load`."""
         if into is not None and not callable(getattr(into, "load_weights", None)):
             raise SerializerError(f"into= is a {type(into).__name__}; give a keras model, or a folder for files")
-        with tempfile.TemporaryDirectory(prefix="modelkeep-") as folder, reading(MODEL, "keras"):
+        with tempfile.TemporaryDirectory(prefix="modelkeep-") as folder, reading(MODEL, "by keras"):
             self.export(files, Path(folder))
             path = str(Path(folder, MODEL))  # by its suffix keras tells what it is
             if into is not None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from modelkeep.serializers.arrays import NUMPY, as_numpy
-from modelkeep.serializers.native import reading
 from modelkeep.serializers.port import Files, Sink
 from modelkeep.serializers.safetensors import Tensor, pack, read
+from modelkeep.serializers.strangers import reading
 
 MODEL, CONFIG, METADATA, WEIGHTS = "model.keras", "config.json", "metadata.json", "model.weights.safetensors"
 _HDF5 = "model.weights.h5"
@@ -66,7 +66,7 @@ def put_together(files: Files, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors, metadata = read(files, WEIGHTS)
     with (
-        reading(WEIGHTS, "h5py"),
+        reading(WEIGHTS, "by h5py"),
         zipfile.ZipFile(folder / MODEL, "w") as archive,
         archive.open(_HDF5, "w", force_zip64=True) as member,
     ):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelkeep.serializers.native import WRAPPER, is_one_of, put_wrapper, reading, set_attributes, wrapper
+from modelkeep.serializers.native import WRAPPER, is_one_of, put_wrapper, set_attributes, wrapper
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.strangers import reading
 
 MODEL = "model.txt"
 _WRAPPERS = ("LGBMClassifier", "LGBMModel", "LGBMRanker", "LGBMRegressor")
@@ -49,7 +50,7 @@ class LightgbmSerializer(PlainSerializer):
         facts = wrapper(files, ("Booster", *_WRAPPERS))
         booster = None
         if MODEL in files.names():
-            with reading(MODEL, "lightgbm"):
+            with reading(MODEL, "by lightgbm"):
                 booster = lightgbm.Booster(model_str=str(files.read(MODEL), "utf-8"))
         if facts["class"] == "Booster":
             set_attributes(booster, facts["attributes"])
@@ -68,7 +69,7 @@ def _label(model: Any) -> None:
     classes = vars(model).get("_classes")
     if classes is None:
         return
-    with reading(WRAPPER, "scikit-learn"):
+    with reading(WRAPPER, "by scikit-learn"):
         from sklearn.preprocessing import LabelEncoder
 
         encoder = LabelEncoder()

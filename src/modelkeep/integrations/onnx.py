@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelkeep.errors import IntegrityError, SerializerError, shown
-from modelkeep.serializers.native import reading
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
 from modelkeep.serializers.safetensors import Tensor, pack
+from modelkeep.serializers.strangers import reading
 
 MODEL, TENSORS = "model.onnx", "model.onnx.safetensors"
 _APART = 16 << 20  # bytes of tensors; one message of 100 MiB takes thrice as long, one of 2 GiB protobuf cannot write
@@ -55,7 +55,7 @@ class OnnxSerializer(PlainSerializer):
         import onnx
 
         model = onnx.ModelProto()
-        with reading(MODEL, "onnx"):
+        with reading(MODEL, "by onnx"):
             model.ParseFromString(memoryview(files.read(MODEL)))
         if not model.HasField("graph"):
             raise IntegrityError(f"{MODEL} holds no graph", path=MODEL)

@@ -22,9 +22,10 @@ from modelkeep.forks import renew_after_fork
 from modelkeep.integrations.torchstate import fill, load_state, save_state
 from modelkeep.integrations.tree import TENSORS, TreeSerializer
 from modelkeep.serializers.arrays import Reader
-from modelkeep.serializers.native import WRAPPER, reading
+from modelkeep.serializers.native import WRAPPER
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.strangers import reading
 
 MODULE, SCRIPT, EXPORTED = "module.pkl", "model.pt", "model.pt2"
 _state = TreeSerializer()
@@ -102,7 +103,7 @@ def _load_archive(files: Files, path: str) -> object:
     import torch
 
     read: Any = torch.jit.load if path == SCRIPT else torch.export.load
-    with reading(path, "torch"):
+    with reading(path, "by torch"):
         loaded: object = read(io.BytesIO(files.read(path)))
     return loaded
 

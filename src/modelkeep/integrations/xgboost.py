@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from modelkeep.errors import IntegrityError
-from modelkeep.serializers.native import WRAPPER, is_one_of, put_wrapper, reading, set_attributes, wrapper
+from modelkeep.serializers.native import WRAPPER, is_one_of, put_wrapper, set_attributes, wrapper
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
+from modelkeep.serializers.strangers import reading
 
 MODEL = "model.ubj"
 _WRAPPERS = ("XGBClassifier", "XGBModel", "XGBRFClassifier", "XGBRFRegressor", "XGBRanker", "XGBRegressor")
@@ -48,7 +49,7 @@ class XgboostSerializer(PlainSerializer):
             booster, raw = xgboost.Booster(), files.read(MODEL)
             if not raw:  # which would end the process
                 raise IntegrityError(f"{MODEL} is empty", path=MODEL)
-            with reading(MODEL, "xgboost"):
+            with reading(MODEL, "by xgboost"):
                 booster.load_model(raw)
         if WRAPPER not in files.names():
             return booster

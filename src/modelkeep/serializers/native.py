@@ -1,4 +1,4 @@
-"""What serializers of native files share: attributes of a wrapper as JSON, and errors of ours for what a parser says.
+"""What serializers of native files share: the attributes of a wrapper as JSON.
 
 A wrapper, such as a classifier around a booster, is kept as the name of its class and its attributes, as far as they
 are plain data. No name from a file is imported: the serializer gives a closed list of classes, and what a class defines
@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelkeep.errors import IntegrityError, InvalidValueError, ModelkeepError, SerializerError, shown
+from modelkeep.errors import IntegrityError, InvalidValueError, SerializerError, shown
 from modelkeep.serializers.port import Files, Sink
-from modelkeep.values import MAX_VALUES, Json, from_json, to_json, values_in
+from modelkeep.serializers.strangers import read_json
+from modelkeep.values import Json, from_json, to_json
 
 WRAPPER = "wrapper.json"
 _MAX_DEPTH = 50
@@ -83,10 +83,7 @@ def read_facts(files: Files) -> dict[str, Any]:
         IntegrityError: it is damaged.
     """
     try:
-        raw = bytes(files.read(WRAPPER))
-        if values_in(raw) > MAX_VALUES:
-            raise ValueError("it has more values than a wrapper needs")  # noqa: TRY301  caught below
-        facts = {key: back(value) for key, value in json.loads(str(raw, "utf-8")).items()}
+        facts = {key: back(value) for key, value in read_json(files, WRAPPER).items()}
         if type(facts["class"]) is not str or not all(type(name) is str for name in facts["attributes"]):
             raise ValueError("a name is no text")  # noqa: TRY301  caught below
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, MemoryError) as error:
@@ -104,21 +101,6 @@ def set_attributes(obj: object, attributes: Mapping[str, Any]) -> None:
         if name.startswith("__") or (name not in vars(obj) and hasattr(type(obj), name)):
             raise IntegrityError(f"{WRAPPER} is damaged: {shown(name)} is part of the class", path=WRAPPER)
         vars(obj)[name] = value
-
-
-@contextmanager
-def reading(path: str, framework: str) -> Iterator[None]:
-    """Whatever a framework raises while it reads the file at *path* leaves as a `SerializerError`."""
-    try:
-        yield
-    except ModelkeepError:
-        raise
-    except Exception as error:  # they raise what they like at what a stranger wrote
-        raise SerializerError(
-            f"{path} cannot be read by {framework}: {type(error).__name__}: {str(error)[:500]}; take the files with "
-            "load(ref, into=folder) or version.export(folder)",
-            path=path,
-        ) from error
 
 
 def keep(value: Any, key: str, depth: int = _MAX_DEPTH) -> Json:

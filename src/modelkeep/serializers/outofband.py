@@ -17,10 +17,11 @@ from pickle import PickleBuffer
 from typing import Any, BinaryIO, NoReturn, Protocol
 
 from modelkeep.digest import Buffer
-from modelkeep.errors import IntegrityError, ModelkeepError, SerializerError
+from modelkeep.errors import IntegrityError, SerializerError
 from modelkeep.serializers.plain import PlainSerializer
 from modelkeep.serializers.port import Files, Sink
 from modelkeep.serializers.safetensors import Tensor, pack, read
+from modelkeep.serializers.strangers import reading
 
 PICKLE, BUFFERS = "model.pkl", "buffers.safetensors"
 _OLD_BUFFERS, _OLD_INDEX = "buffers.bin", "buffers.json"
@@ -83,16 +84,13 @@ def load(files: Files) -> Any:
         SerializerError: a class or function of it is not there, or has changed.
     """
     buffers = read_buffers(files)
-    try:
-        return files.unpickle(PICKLE, buffers)
-    except (ImportError, AttributeError) as error:
-        raise SerializerError(
-            f"the model needs code that is not here ({error}); install the packages that its record names",
-        ) from error
-    except ModelkeepError:
-        raise
-    except Exception as error:  # what a stranger pickled raises what it likes
-        raise SerializerError(f"{PICKLE} cannot be read: {type(error).__name__}: {error}") from error
+    with reading(PICKLE):
+        try:
+            return files.unpickle(PICKLE, buffers)
+        except (ImportError, AttributeError) as error:
+            raise SerializerError(
+                f"the model needs code that is not here ({error}); install the packages that its record names",
+            ) from error
 
 
 def read_buffers(files: Files) -> list[memoryview]:

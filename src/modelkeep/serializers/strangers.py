@@ -13,10 +13,16 @@ from modelkeep.errors import IntegrityError, ModelkeepError, SerializerError
 from modelkeep.serializers.port import Files
 from modelkeep.values import MAX_VALUES, values_in
 
+_PANIC = "PanicException"  # what Rust raises by pyo3 is no Exception
+
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """What a framework raises in the block becomes a `SerializerError` about *what*.
+def reading(path: str, how: str = "") -> Iterator[None]:
+    """Whatever a framework raises in the block leaves as a `SerializerError`.
+
+    Args:
+        path: what is read.
+        how: more about that, such as ``by xgboost``.
 
     Example:
         >>> with reading("matrix.npz"):
@@ -26,12 +32,15 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ModelkeepError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except ModelkeepError:
         raise
-    except BaseException as error:  # Rust panics are no Exception
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
         raise SerializerError(
-            f"{what} cannot be read: {type(error).__name__}: {error}; run `modelkeep verify`, or take the files with "
-            "load(ref, into=folder)"
+            f"{path} cannot be read{how and ' '}{how}: {type(error).__name__}: {str(error)[:500]}; run `modelkeep "
+            "verify`, or take the files with load(ref, into=folder) or version.export(folder)",
+            path=path,
         ) from error
 
 
@@ -55,6 +64,6 @@ def read_json(files: Files, path: str) -> Any:
     if values_in(raw) > MAX_VALUES:
         raise IntegrityError(f"{path} has more than {MAX_VALUES} values; run `modelkeep verify`", path=path)
     try:
-        return json.loads(raw)
+        return json.loads(str(raw, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path} is damaged ({error!r}); run `modelkeep verify`", path=path) from error
