@@ -24,7 +24,6 @@ class GensimSerializer(WholeSerializer):
     """See the module."""
 
     name = "gensim"
-    module = "gensim"
     packages = ("gensim", "numpy", "scipy")
 
     def save(self, obj: Any, sink: Sink) -> None:

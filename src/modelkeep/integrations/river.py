@@ -9,7 +9,6 @@ class RiverSerializer(WholeSerializer):
     """Whatever has a class of river among its bases."""
 
     name = "river"
-    module = "river"
     packages = ("river", "numpy")
 
 

@@ -21,7 +21,6 @@ class StatsmodelsSerializer(WholeSerializer):
     """See the module."""
 
     name = "statsmodels"
-    module = "statsmodels"
     packages = ("statsmodels", "numpy", "scipy", "pandas")
 
     def save(self, obj: Any, sink: Sink) -> None:

@@ -1,4 +1,4 @@
-"""Objects that only their own framework's pickle can keep: one `model.pkl`, in the code tier."""
+"""Objects that only pickle can keep: their framework's own, in one ``model.pkl``, with large arrays apart."""
 
 from __future__ import annotations
 
@@ -10,17 +10,11 @@ from modelkeep.serializers.port import Sink
 
 
 class WholeSerializer(outofband.PickleSerializer):
-    """A base: takes what has a class of the framework among its bases, and pickles it; loading runs code.
-
-    Attributes:
-        module: the framework's top-level module.
-    """
-
-    module = ""
+    """A base: takes what has a class of the framework that it is named after among its bases, and pickles it."""
 
     def accepts(self, obj: object) -> bool:
         """See `Serializer.accepts`."""
-        return any(str(cls.__module__).partition(".")[0] == self.module for cls in type(obj).__mro__)
+        return any(str(cls.__module__).partition(".")[0] == self.name for cls in type(obj).__mro__)
 
     def save(self, obj: object, sink: Sink) -> None:
         """See `Serializer.save`."""
