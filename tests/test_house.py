@@ -21,7 +21,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     4: ("integrations", "testing", "cli", "pages", "upkeep", "verifying", "demo", "__main__"),
     3: (
         *("registry", "facts", "given", "saving", "model", "modelversion", "modelvariant", "arguments", "tensors"),
-        *("versionfacts", "usable", "beside", "prediction", "golden", "comparing"),
+        *("loadable", "versionfacts", "usable", "beside", "prediction", "golden", "comparing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
     ),
     2: (

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from datetime import datetime
-from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
 from modelkeep import _resolve
 from modelkeep._line import Line
 from modelkeep._publish import Draft, VariantOf, publish
-from modelkeep._trust import Trust
 from modelkeep.facts import Facts, serializer_for
-from modelkeep.packfiles import PackFiles
+from modelkeep.folds import versions
+from modelkeep.loadable import Loadable
 from modelkeep.ref import check_kind
 from modelkeep.sink import SaveSink
-from modelkeep.system import parse_time
-from modelkeep.targets import empty_folder
-from modelkeep.version import Parent, Record, StoredFile
-
-T = TypeVar("T")
+from modelkeep.version import Parent
 
 
-class Variant:
+class Variant(Loadable):
     """A version in another form. It has no number and never changes; it lives exactly as long as its version.
 
-    Variants come from `ModelVersion.add_variant` and `ModelVersion.variants`.
+    Variants come from `ModelVersion.add_variant` and `ModelVersion.variants`; their records name the version as parent.
 
     Example:
         >>> import modelkeep as mk, numpy as np
@@ -38,20 +30,13 @@ class Variant:
         (Variant churn:1/int8, {'auc': 0.9}, [0, 64, 127])
     """
 
+    _known: versions.VariantLine
+
     def __init__(self, line: Line, number: int, kind: str) -> None:
-        self._line = line
-        self._known = line.line(number).variants[kind]
+        super().__init__(line, line.line(number).variants[kind])
 
     def __repr__(self) -> str:
         return f"Variant {self.ref}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Variant) and (self.ref, self.digest) == (other.ref, other.digest)
-
-    def __hash__(self) -> int:
-        return hash((self.ref, self.digest))
-
-    # -- facts -----------------------------------------------------------------------------------------------
 
     @property
     def ref(self) -> str:
@@ -64,92 +49,12 @@ class Variant:
         return self._known.made.kind
 
     @property
-    def digest(self) -> str:
-        """The identity: BLAKE3 of content, record and the version's number."""
-        return self._known.made.identity
-
-    @property
-    def content(self) -> str:
-        """The digest of the files alone; equal files have equal content."""
-        return self._known.made.content
-
-    @property
-    def size(self) -> int:
-        """The bytes of its files, uncompressed."""
-        return self._known.made.size
-
-    @property
-    def created(self) -> datetime:
-        """When it was added, in UTC, by the clock of who added it."""
-        return parse_time(self._known.time)
-
-    @property
-    def author(self) -> str:
-        """Who added it."""
-        return self._known.actor
-
-    @property
-    def serializer(self) -> str:
-        """What wrote its files."""
-        return self._known.made.serializer
-
-    @property
     def metrics(self) -> dict[str, Any]:
         """The metrics given when it was added. One request, once."""
         return dict(self.record.metrics)
 
-    @property
-    def record(self) -> Record:
-        """All that was recorded when it was added; its parent is the version. One request, once."""
-        return self._opened[1]
-
-    @property
-    def files(self) -> tuple[StoredFile, ...]:
-        """Path, size and digest of each file, and what it takes in storage. One request, once."""
-        return self._opened[0].manifest.stored()
-
-    @cached_property
-    def _opened(self) -> tuple[PackFiles, Record]:
-        return _resolve.open_files(self._line, self._found())
-
     def _found(self) -> _resolve.Found:
         return _resolve.found_variant(self._line.line(self._known.made.number), self.kind)
-
-    # -- the object ------------------------------------------------------------------------------------------
-
-    @overload
-    def load(
-        self, *, as_: type[T], into: object = None, trust: Trust = False, verify: _resolve.Verify = "now"
-    ) -> T: ...
-    @overload
-    def load(self, *, into: object = None, trust: Trust = False, verify: _resolve.Verify = "now") -> Any: ...
-    def load(
-        self,
-        *,
-        as_: type[Any] = object,
-        into: object = None,
-        trust: Trust = False,
-        verify: _resolve.Verify = "now",
-    ) -> Any:
-        """Give back the object that was added; see `Registry.load`.
-
-        Raises:
-            DeletedError: its version was purged.
-        """
-        return _resolve.load_found(self._line, self._found(), into=into, trust=trust, verify=verify, as_=as_)
-
-    def verify(self) -> int:
-        """Read every byte of this variant from the store and check it; gives how many. See `ModelVersion.verify`.
-
-        Raises:
-            IntegrityError: a byte is not as it was written; names the object.
-            DeletedError: its version was purged.
-        """
-        return _resolve.with_files(self._line, self._found(), lambda files, _: files.check())
-
-    def export(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the framework's native files below *folder*; see `ModelVersion.export`."""
-        return _resolve.export(self._line, self._found(), empty_folder(folder))
 
 
 def add_variant(

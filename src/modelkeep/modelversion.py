@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from modelkeep import _resolve
 from modelkeep._line import text_digest
-from modelkeep._trust import Trust
 from modelkeep.arguments import ABSENT, Absent, check_label, check_tags, number_of, stale
 from modelkeep.errors import (
     ConflictError,
@@ -20,14 +16,11 @@ from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
 from modelkeep.modelvariant import Variant, add_variant, variants_of
 from modelkeep.ref import check_alias
-from modelkeep.targets import empty_folder
 from modelkeep.usable import UsableVersion
 from modelkeep.values import check_text, metrics_to_json
 
 if TYPE_CHECKING:
     from modelkeep._erase import Erasure
-
-T = TypeVar("T")
 
 
 class ModelVersion(UsableVersion):
@@ -46,23 +39,6 @@ class ModelVersion(UsableVersion):
     """
 
     # -- the object ------------------------------------------------------------------------------------------
-
-    @overload
-    def load(
-        self, *, as_: type[T], into: object = None, trust: Trust = False, verify: _resolve.Verify = "now"
-    ) -> T: ...
-    @overload
-    def load(self, *, into: object = None, trust: Trust = False, verify: _resolve.Verify = "now") -> Any: ...
-    def load(
-        self,
-        *,
-        as_: type[Any] = object,
-        into: object = None,
-        trust: Trust = False,
-        verify: _resolve.Verify = "now",
-    ) -> Any:
-        """Give back the object that was saved; see `Registry.load`."""
-        return _resolve.load_found(self._line, self._found(), into=into, trust=trust, verify=verify, as_=as_)
 
     def open(self, path: str) -> BinaryIO:
         """A file as a stream that can be sought; what is read is fetched and checked piece by piece.
@@ -84,37 +60,6 @@ class ModelVersion(UsableVersion):
             (128, 24)
         """
         return self._opened[0].open(path, again=self._files_again)
-
-    def verify(self) -> int:
-        """Read every byte of this version from the store and check it; also what was loaded with ``verify="lazy"``.
-
-        One request for each 16 MiB of neighbouring pieces, several at once.
-
-        Returns:
-            The bytes that were read.
-
-        Raises:
-            IntegrityError: a byte is not as it was written; names the object.
-            DeletedError: the version was purged.
-
-        Example:
-            >>> import modelkeep as mk, numpy as np
-            >>> mk.Registry("memory://verify-version").save({"w": np.zeros(3)}, "churn").verify()
-            152
-        """
-        return _resolve.with_files(self._line, self._found(), lambda files, _: files.check())
-
-    def export(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the framework's native files below *folder*, parts in folders there; nothing in them is run.
-
-        Args:
-            folder: made if need be; no file that is there is touched.
-
-        Raises:
-            InvalidValueError: the folder is not empty, or cannot be one.
-            IntegrityError: a stored byte is wrong.
-        """
-        return _resolve.export(self._line, self._found(), empty_folder(folder))
 
     # -- variants --------------------------------------------------------------------------------------------
 

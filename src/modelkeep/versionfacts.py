@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from functools import cached_property
 from typing import Any, TypeVar
 
 from modelkeep import _resolve
 from modelkeep._line import Line
 from modelkeep.errors import MissingObjectError
+from modelkeep.folds import versions
+from modelkeep.loadable import Loadable
 from modelkeep.packfiles import PackFiles
-from modelkeep.system import parse_time
 from modelkeep.tensors import Readers, Tensors
 from modelkeep.values import mapping_from_json
-from modelkeep.version import Parent, Record, StoredFile
+from modelkeep.version import Parent
 
 T = TypeVar("T")
 
 
-class VersionFacts:
+class VersionFacts(Loadable):
     """What `ModelVersion` tells, without what it does."""
 
+    _known: versions.Line
+
     def __init__(self, line: Line, number: int) -> None:
-        self._line = line
-        self._known = line.line(number)
+        super().__init__(line, line.line(number))
         self._by_name: Tensors | None = None
 
     def __repr__(self) -> str:
@@ -32,12 +32,6 @@ class VersionFacts:
 
     def __str__(self) -> str:
         return f"{self.ref} ({self.label})" if self.label else self.ref
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, VersionFacts) and (self.name, self.digest) == (other.name, other.digest)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.digest))
 
     # -- facts -----------------------------------------------------------------------------------------------
 
@@ -62,36 +56,6 @@ class VersionFacts:
         return self._line.versions.state.lines[self.number].label
 
     @property
-    def digest(self) -> str:
-        """The identity: BLAKE3 of content, record and number."""
-        return self._known.made.identity
-
-    @property
-    def content(self) -> str:
-        """The digest of the files alone; equal files have equal content."""
-        return self._known.made.content
-
-    @property
-    def created(self) -> datetime:
-        """When it was saved, in UTC, by the clock of who saved it."""
-        return parse_time(self._known.time)
-
-    @property
-    def author(self) -> str:
-        """Who saved it."""
-        return self._known.actor
-
-    @property
-    def size(self) -> int:
-        """The bytes of its files, uncompressed; of its parts, too."""
-        return self._known.made.size
-
-    @property
-    def serializer(self) -> str:
-        """What wrote its files."""
-        return self._known.made.serializer
-
-    @property
     def params(self) -> dict[str, Any]:
         """The parameters given at the save. A read of the manifest if they and the metrics are over 16 KiB."""
         kept = self._known.made.params
@@ -105,23 +69,6 @@ class VersionFacts:
         """
         kept = self._known.made.metrics
         return dict(self.record.metrics) if kept is None else mapping_from_json(kept)
-
-    @property
-    def record(self) -> Record:
-        """All that was recorded at the save. One request, once."""
-        return self._opened[1]
-
-    @property
-    def files(self) -> tuple[StoredFile, ...]:
-        """Path, size and digest of each file, and what it takes in storage; parts lie in folders. One request, once.
-
-        Example:
-            >>> import modelkeep as mk, numpy as np
-            >>> v = mk.Registry("memory://files").save({"w": np.zeros(3)}, "churn")
-            >>> [(file.path, file.size, file.shared) for file in v.files]
-            [('model.safetensors', 152, 0)]
-        """
-        return self._opened[0].manifest.stored()
 
     @property
     def tensors(self) -> Tensors:
@@ -207,10 +154,6 @@ class VersionFacts:
         self._line.notes.refresh()
         said = self._line.notes.state.descriptions.get(self.number)
         return self._line.text(said) if said else None
-
-    @cached_property
-    def _opened(self) -> tuple[PackFiles, Record]:
-        return _resolve.open_files(self._line, self._found())
 
     def _found(self) -> _resolve.Found:
         return _resolve.Found(self.number, self.digest, self._line.versions.state.lines[self.number].at)
