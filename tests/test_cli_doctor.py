@@ -91,7 +91,7 @@ def test_a_missing_client_library_is_said_in_a_sentence(monkeypatch: pytest.Monk
     def cannot(*_: object, **__: object) -> None:
         raise ModuleNotFoundError('s3:// needs s3fs: pip install "modelkeep[s3]"')
 
-    monkeypatch.setattr("modelkeep.registry.open_store", cannot)
+    monkeypatch.setattr("modelkeep.registryplace.open_store", cannot)
     result = run("s3://acme-ml/registry")
     assert result.exit_code == 1
     assert result.stderr == 'Error: s3:// needs s3fs: pip install "modelkeep[s3]"\n'

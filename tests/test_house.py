@@ -20,8 +20,9 @@ FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
     4: ("integrations", "testing", "cli", "pages", "upkeep", "verifying", "demo", "__main__"),
     3: (
-        *("registry", "facts", "given", "saving", "model", "modelversion", "modelvariant", "arguments", "tensors"),
-        *("loadable", "versionfacts", "usable", "beside", "prediction", "golden", "comparing"),
+        *("registry", "registryplace", "facts", "given", "saving", "model", "arguments", "tensors"),
+        *("modelversion", "modelvariant", "loadable", "versionfacts", "usable"),
+        *("beside", "prediction", "golden", "comparing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
     ),
     2: (

@@ -1,16 +1,18 @@
-"""What `Registry.save` takes, for type checkers; apart from `facts`, which variants need too."""
+"""What `Registry.save` takes, and whom it names as parents; apart from `facts`, which variants need too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
+from modelkeep._origins import origin
 from modelkeep.arguments import Absent
+from modelkeep.errors import InvalidValueError, shown
 from modelkeep.modelversion import ModelVersion
 from modelkeep.progress import Progress
 from modelkeep.ref import ModelRef
 from modelkeep.signature import Signature
-from modelkeep.version import Parent
+from modelkeep.version import Parent, check_parent
 
 Ref = str | ModelRef | ModelVersion
 Parents = Ref | Parent | Iterable[Ref | Parent] | Absent | None
@@ -33,3 +35,33 @@ class Given(TypedDict, total=False):
     example: object
     signature: Signature | Mapping[str, Any] | None
     golden: object
+
+
+def parents_of(model: object, given: Parents, get: Callable[[Ref], ModelVersion]) -> tuple[Parent, ...]:
+    """The parents that a caller gave; if none were, what *model* was loaded from.
+
+    Args:
+        model: what is saved.
+        given: by the caller.
+        get: the version that a reference means.
+    """
+    if isinstance(given, Absent):
+        guessed = origin(model)
+        return (guessed,) if guessed else ()
+    if given is None:
+        return ()
+    if isinstance(given, (str, ModelRef, ModelVersion, Parent)):
+        return (_parent(given, get),)
+    if not isinstance(given, Iterable):
+        raise InvalidValueError(
+            f"parent is {shown(given)}, a {type(given).__name__}; give a version, a reference, or several",
+            key="parent",
+        )
+    return tuple(_parent(each, get) for each in given)
+
+
+def _parent(given: Ref | Parent, get: Callable[[Ref], ModelVersion]) -> Parent:
+    if isinstance(given, Parent):
+        return check_parent(given)
+    version = get(given)
+    return Parent(version.name, version.number, version.digest)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
@@ -12,46 +11,30 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 import attrs
 
 from modelkeep import _resolve
-from modelkeep._home import Home
-from modelkeep._line import Line
-from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
 from modelkeep._resolve import Verify
-from modelkeep._trust import Grant, Trust
-from modelkeep.arguments import ABSENT, Absent, check_label
+from modelkeep._trust import Trust
+from modelkeep.arguments import ABSENT, check_label
 from modelkeep.beside import Beside, Gathered, gathered
-from modelkeep.cachechoice import chosen
-from modelkeep.errors import InvalidNameError, InvalidRefError, InvalidValueError, shown
+from modelkeep.errors import InvalidRefError, InvalidValueError, shown
 from modelkeep.facts import Facts, Options, oldest_first, serializer_for
-from modelkeep.forks import renew_after_fork
-from modelkeep.given import Given, Parents, Ref
-from modelkeep.layout import CATALOG
-from modelkeep.model import RegisteredModel
+from modelkeep.given import Given, Parents, Ref, parents_of
 from modelkeep.modelversion import ModelVersion
 from modelkeep.progress import Progress, reporter
-from modelkeep.ref import ModelRef, check_model_name, decode_name
-from modelkeep.saving import PendingSave, SaveQueue
+from modelkeep.ref import ModelRef, check_model_name
+from modelkeep.registryplace import RegistryPlace
+from modelkeep.saving import PendingSave
 from modelkeep.serializers.port import Serializer
-from modelkeep.settlement import Settlement, read_token, settle_model, settle_policy
 from modelkeep.signature import Signature
-from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
-from modelkeep.stores.retries import Retries
-from modelkeep.system import System
-from modelkeep.version import Parent, check_parent
 
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
-    from modelkeep.diagnosis import Diagnosis
-    from modelkeep.policy import Policy
-    from modelkeep.storage import Storage
 
 T = TypeVar("T")
-ENVIRONMENT = "MODELKEEP_REGISTRY"
-DEFAULT = ".modelkeep"
 
 
-class Registry:
+class Registry(RegistryPlace):
     """A place where models are versioned. Opening one reads and writes nothing.
 
     Args:
@@ -81,60 +64,6 @@ class Registry:
         >>> registry.load("churn")["w"].tolist()
         [0, 1, 2]
     """
-
-    def __init__(
-        self,
-        url: str | os.PathLike[str] | Store | None = None,
-        *,
-        storage_options: Mapping[str, Any] | None = None,
-        durable: bool = True,
-        single_writer: bool = False,
-        retries: Retries | None = None,
-        cache: bool | str | os.PathLike[str] | None = None,
-        trust: Trust = False,
-        system: System | None = None,
-    ) -> None:
-        self._reopen: Callable[[], Store] | None = None
-        if url is None:
-            url = os.environ.get(ENVIRONMENT) or DEFAULT
-        if isinstance(url, (str, os.PathLike)):
-            opened = partial(
-                open_store,
-                storage_options=storage_options,
-                durable=durable,
-                single_writer=single_writer,
-                retries=retries,
-            )
-            text = os.fspath(url)
-            if not isinstance(text, str):  # a path may be one of bytes
-                raise InvalidValueError(f"{shown(text)} is no place for a registry; give it as text", url=shown(text))
-            self._store = opened(text)
-            # for other processes, which may stand in another folder
-            self._reopen = partial(opened, text if "://" in text else self._store.url)
-        elif not callable(getattr(url, "put_pack", None)):
-            raise InvalidValueError(f"{shown(url)} is no place for a registry; give a folder as text or path, or a URL")
-        else:
-            self._store = url
-        self._system = system or System()
-        remote = bool(getattr(self._store, "remote", False))
-        self._home = Home(self._store, self._system, chosen(cache, remote=remote), Grant.of(trust))
-        self._lines: dict[str, Line] = {}
-        self._lock = threading.RLock()
-        self._saves = SaveQueue()
-        renew_after_fork(self)
-
-    def after_fork(self) -> None:
-        """See `Forked.after_fork`; called in the child, not by users."""
-        self._lock = threading.RLock()
-        self._saves = SaveQueue()  # those under way go on in the parent
-
-    def __repr__(self) -> str:
-        return f"Registry({self.url!r})"
-
-    @property
-    def url(self) -> str:
-        """Where the registry lies."""
-        return self._store.url
 
     # -- saving ----------------------------------------------------------------------------------------------
 
@@ -225,7 +154,7 @@ class Registry:
             metrics={} if metrics is None else metrics,
             tags={} if tags is None else tags,
             notes=notes,
-            parents=self._parents(model, parent),
+            parents=parents_of(model, parent, self.get),
         )
         options = Options(check_label(label, bump), bump, reuse)
         beside = Beside(preprocess=preprocess, example=example, signature=signature, golden=golden)
@@ -378,27 +307,6 @@ class Registry:
             line.read()
         return ModelVersion(line, found.number)
 
-    def model(self, name: str) -> RegisteredModel:
-        """The line of versions of *name*; reads nothing, and the model need not exist yet."""
-        check_model_name(name)
-        return RegisteredModel(lambda: self._line(name), name, self.url)
-
-    def models(self) -> list[RegisteredModel]:
-        """All open models, by name. One listing.
-
-        Raises:
-            FormatError: the place is no registry, or one of a newer format.
-        """
-        if self._home.id() is None:
-            return []
-        names = []
-        for item in self._store.list(CATALOG):
-            try:
-                names.append(decode_name(item.key[len(CATALOG) :]))
-            except InvalidNameError:  # not ours; verify reports it
-                continue
-        return [self.model(name) for name in sorted(names)]
-
     # -- elsewhere -------------------------------------------------------------------------------------------
 
     def push(self, name: str, *, to: str | os.PathLike[str] | Store | Registry) -> Transfer:
@@ -457,91 +365,5 @@ class Registry:
 
         return transfer(self._other(source)._existing(name), self._home)  # noqa: SLF001  a registry too
 
-    # -- upkeep ----------------------------------------------------------------------------------------------
-
-    @property
-    def storage(self) -> Storage:
-        """The bytes: verification and repair."""
-        from modelkeep.storage import Storage
-
-        return Storage(self._home)
-
-    @property
-    def policy(self) -> Policy:
-        """The rules by which versions may be purged; none until they are set."""
-        from modelkeep.policy import Policy
-
-        return Policy(self._home)
-
-    def doctor(self, *, race: bool = False) -> Diagnosis:
-        """What can be done here, whether the store's promises hold, and what to do if not. Some 35 requests.
-
-        Writes probes under ``doctor/`` if it may, and takes them away again; changes nothing else.
-
-        Args:
-            race: let 16 processes race for 50 keys, too; takes some seconds.
-
-        Raises:
-            Nothing: whatever the store raises is a finding.
-
-        Example:
-            >>> import modelkeep as mk
-            >>> diagnosis = mk.Registry("memory://doctor").doctor()
-            >>> diagnosis.ok, diagnosis.check("create-if-absent").detail
-            (True, 'an object that exists is not created again, and keeps its bytes')
-        """
-        from modelkeep.doctor import RACERS, examine
-
-        return examine(self._home, race=RACERS if race else 0, reopen=self._reopen)
-
-    def settle(self, token: str) -> Settlement:
-        """Find out what became of a write whose answer was lost, and see to it that it stays so.
-
-        Args:
-            token: from `UnsettledError.token`.
-
-        Raises:
-            InvalidValueError: *token* is none of this registry.
-            UnsettledError: again no answer.
-        """
-        asked = read_token(token)
-        if asked.name is None:
-            return settle_policy(self._home, asked)
-        return settle_model(self._existing(asked.name), asked)
-
-    # -- within ----------------------------------------------------------------------------------------------
-
-    def _line(self, name: str) -> Line | None:
-        """The line of *name*, read or not; None while there is no registry here."""
-        with self._lock:
-            line = self._lines.get(name)
-            if line is None and (registry := self._home.id()):
-                line = self._lines[name] = Line.open(self._home, name, registry)
-            return line
-
     def _other(self, place: str | os.PathLike[str] | Store | Registry) -> Registry:
         return place if isinstance(place, Registry) else Registry(place, system=self._system)
-
-    def _existing(self, name: str) -> Line:
-        return self.model(name)._line  # noqa: SLF001  the door that says what is missing
-
-    def _parents(self, model: object, given: Parents) -> tuple[Parent, ...]:
-        if isinstance(given, Absent):
-            guessed = origin(model)
-            return (guessed,) if guessed else ()
-        if given is None:
-            return ()
-        if isinstance(given, (str, ModelRef, ModelVersion, Parent)):
-            return (self._parent(given),)
-        if not isinstance(given, Iterable):
-            raise InvalidValueError(
-                f"parent is {shown(given)}, a {type(given).__name__}; give a version, a reference, or several",
-                key="parent",
-            )
-        return tuple(map(self._parent, given))
-
-    def _parent(self, given: Ref | Parent) -> Parent:
-        if isinstance(given, Parent):
-            return check_parent(given)
-        version = self.get(given)
-        return Parent(version.name, version.number, version.digest)

@@ -911,7 +911,7 @@ def small_tiles() -> Any:
 def test_no_promise_is_broken_under_faults_with_a_cache(first: int, tmp_path: Path) -> None:
     for seed in range(first, first + 100):
         here = Cache(tmp_path / str(seed))
-        with mock.patch("modelkeep.registry.chosen", lambda *_, here=here, **__: here):
+        with mock.patch("modelkeep.registryplace.chosen", lambda *_, here=here, **__: here):
             assert simulate.run(seed).violation is None
     assert len(list(tmp_path.glob("*/*/*"))) > 500
 
