@@ -33,3 +33,13 @@ class Given(TypedDict, total=False):
     example: object
     signature: Signature | Mapping[str, Any] | None
     golden: object
+
+
+class Saved(TypedDict, total=False):
+    """Those of them that go with every version of a tracked function."""
+
+    tags: Mapping[str, str] | None
+    notes: str
+    parent: Parents
+    bump: Literal["major", "minor", "patch"] | None
+    serializer: str | None

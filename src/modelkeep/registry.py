@@ -24,7 +24,7 @@ from modelkeep.cachechoice import chosen
 from modelkeep.errors import InvalidNameError, InvalidRefError, InvalidValueError, shown
 from modelkeep.facts import Facts, Options, oldest_first, serializer_for
 from modelkeep.forks import renew_after_fork
-from modelkeep.given import Given, Parents, Ref
+from modelkeep.given import Given, Parents, Ref, Saved
 from modelkeep.layout import CATALOG
 from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ModelVersion
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
     from modelkeep.diagnosis import Diagnosis
     from modelkeep.policy import Policy
+    from modelkeep.runs import Run
     from modelkeep.storage import Storage
+    from modelkeep.track import Tracker
 
 T = TypeVar("T")
 ENVIRONMENT = "MODELKEEP_REGISTRY"
@@ -130,6 +132,22 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"Registry({self.url!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same place anew, without what was granted here; not where that needs secrets.
+
+        Workers of joblib get a function that was defined in a notebook by value, and with it the registry it uses.
+        """
+        again = self._reopen
+        if not isinstance(again, partial) or self._store.url.startswith("memory:"):
+            raise TypeError(f"{self!r} lives in this process alone: open a registry by URL where it is needed")
+        if again.keywords.get("storage_options"):
+            raise TypeError(
+                f"{self!r} has storage options, and they are never written anywhere: open it where it is needed, "
+                "in a module that every process imports"
+            )
+        kept = {name: value for name, value in again.keywords.items() if name != "storage_options"}
+        return partial(type(self), *again.args, **kept), ()
 
     @property
     def url(self) -> str:
@@ -217,21 +235,65 @@ class Registry:
             >>> v.number, v.metrics, v.notes
             (1, {'auc': nan}, 'wider trees')
         """
+        given: Given = {
+            "params": params,
+            "metrics": metrics,
+            "tags": tags,
+            "notes": notes,
+            "parent": parent,
+            "label": label,
+            "bump": bump,
+            "reuse": reuse,
+            "serializer": serializer,
+            "preprocess": preprocess,
+            "example": example,
+            "signature": signature,
+            "golden": golden,
+            "progress": progress,
+        }
+        return self._save_given(model, name, given, wait)
+
+    def _save_made(
+        self, model: object, name: str, given: Given, made: Mapping[str, Any], history: Mapping[str, Any]
+    ) -> ModelVersion:
+        """A save with what made the model, and its curves; for runs."""
+        version = self._save_given(model, name, given, True, made, history)
+        assert isinstance(version, ModelVersion)  # noqa: S101  for the type checker: it waits
+        return version
+
+    def _save_given(
+        self,
+        model: object,
+        name: str,
+        given: Given,
+        wait: bool,
+        made: Mapping[str, Any] | None = None,
+        history: Mapping[str, Any] | None = None,
+    ) -> ModelVersion | PendingSave:
         check_model_name(name)
         if not isinstance(wait, bool):
             raise InvalidValueError(f"wait is {shown(wait)}; give True or False", key="wait")
+        label, bump = given.get("label"), given.get("bump")
+        params, metrics, tags = given.get("params"), given.get("metrics"), given.get("tags")
         facts = Facts(
             params={} if params is None else params,
             metrics={} if metrics is None else metrics,
             tags={} if tags is None else tags,
-            notes=notes,
-            parents=self._parents(model, parent),
+            notes=given.get("notes", ""),
+            parents=self._parents(model, given.get("parent", ABSENT)),
+            made=made or {},
         )
-        options = Options(check_label(label, bump), bump, reuse)
-        beside = Beside(preprocess=preprocess, example=example, signature=signature, golden=golden)
-        writer = serializer_for(model, serializer, self._home.granted)
+        options = Options(check_label(label, bump), bump, given.get("reuse", False))
+        beside = Beside(
+            preprocess=given.get("preprocess"),
+            example=given.get("example"),
+            signature=given.get("signature"),
+            golden=given.get("golden"),
+            history=history,
+        )
+        writer = serializer_for(model, given.get("serializer"), self._home.granted)
         save = self._save if wait else self._save_later
-        return save(model, name, facts, options, writer, progress, beside)
+        return save(model, name, facts, options, writer, given.get("progress"), beside)
 
     def _save(
         self,
@@ -306,6 +368,123 @@ class Registry:
         serializer = serializer_for(files[0][0], None, self._home.granted)
         options = Options(reuse=True)
         return [self._save(path, name, Facts(origin=found), options, serializer) for path, found in files]
+
+    # -- training --------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+        notes: str = "",
+        parent: Parents = ABSENT,
+        capture: Iterable[str] = (),
+        allow_secret_like: Iterable[str] = (),
+    ) -> Run:
+        """Begin a run: one training, for a `with` block. No request; each of its saves costs what `save` costs.
+
+        An exception that leaves the block makes it a failed run, and goes on. So does SIGTERM, where nobody else
+        handles it: the process ends by it afterwards.
+
+        Args:
+            name: the model.
+            params: what goes into training; more may follow.
+            data: datasets by role: frames, arrays, paths.
+            tags: short texts by name.
+            notes: any text.
+            parent: as in `save`.
+            capture: what is looked at only on request: ``diff``, ``notebook``, ``sources``, ``lock``.
+            allow_secret_like: names of parameters that look like secrets and are none.
+
+        Raises:
+            InvalidValueError: a parameter, tag or option cannot be kept, or a parameter looks like a secret; names it.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://begin-run")
+            >>> with registry.run("churn", params={"depth": 6}) as run:
+            ...     run.log(loss=0.5)
+            ...     run.save({"w": np.ones(3)})
+            ModelVersion churn:1
+        """
+        from modelkeep.making import Making, as_names, check_captures
+        from modelkeep.runs import begun
+
+        allowed = as_names(allow_secret_like, "allow_secret_like")
+        making = Making.begin(None, check_captures(capture), kind="run")
+        return begun(
+            self, name, making, params=params, data=data, tags=tags, notes=notes, parent=parent, allowed=allowed
+        )
+
+    def track(
+        self,
+        name: str,
+        *,
+        metric: str | None = None,
+        mode: Literal["max", "min"] = "max",
+        keep: str | None = None,
+        save_if: Callable[[RegisteredModel, Mapping[str, Any]], bool] | None = None,
+        reuse: bool = False,
+        data: Iterable[str] = (),
+        capture: Iterable[str] = (),
+        stdout: bool = False,
+        allow_secret_like: Iterable[str] = (),
+        **given: Unpack[Saved],
+    ) -> Tracker:
+        """Make each call of a function a run, and what it returns a version; a decorator.
+
+        The function returns what it always returned: a model, or ``(model, metrics)``. Its arguments become parameters;
+        frames, arrays and paths become datasets; of other objects the class is recorded. ``train.last_run()`` is the
+        run of the last call in this thread or task, and `modelkeep.runs.current_run` the one that goes on.
+
+        Costs what `save` costs, and two GETs when warm to see whether the same was run before; one more for each of the
+        newest 10 versions with these parameters (with *reuse* 100), once in a process.
+
+        Args:
+            name: the model.
+            metric: a metric that there must be in the end.
+            mode: ``max`` or ``min``: which *metric* is better.
+            keep: ``best:3``: after a save, delete the versions of the model beyond the best 3 by *metric*; not those
+                that are held or stand under an alias.
+            save_if: `improves`, or any function of the model and the metrics: false makes no version of the run.
+            reuse: give back the model of a version that the same code, data and parameters made, and run nothing.
+            data: names of arguments that are datasets, whatever they are.
+            capture: as in `run`.
+            stdout: keep the end of what is printed meanwhile, up to 64 KiB of each stream.
+            allow_secret_like: as in `run`.
+            given: tags, notes, parent, bump and serializer, as in `save`.
+
+        Raises:
+            InvalidValueError: an option is wrong, or the function is a generator, a class, or none.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://track")
+            >>> @registry.track("churn", metric="auc")
+            ... def train(x, *, depth=6):
+            ...     return {"w": x * depth}, {"auc": 0.91}
+            >>> model, metrics = train(np.ones(3))
+            >>> version = train.last_run().version
+            >>> version, version.params, version.metrics, version.record.made["data"][0]["role"]
+            (ModelVersion churn:1, {'depth': 6}, {'auc': 0.91}, 'x')
+        """
+        from modelkeep.track import Terms, Tracker
+
+        terms = Terms.of(
+            metric=metric,
+            mode=mode,
+            keep=keep,
+            save_if=save_if,
+            reuse=reuse,
+            data=data,
+            capture=capture,
+            stdout=stdout,
+            allow_secret_like=allow_secret_like,
+            given=given,
+        )
+        return Tracker(self, name, terms)
 
     # -- reading ---------------------------------------------------------------------------------------------
 
