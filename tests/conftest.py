@@ -12,9 +12,9 @@ pytest.register_assert_rewrite("modelkeep.testing")
 collect_ignore = ["plugin"]  # a distribution of its own, installed and run by `test_plugin.py`
 pytest_plugins = ["servers.fixtures", "servers.sites"]
 
+settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.load_profile("ci" if os.environ.get("CI") else "untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,10 +20,11 @@ FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
     4: ("integrations", "testing", "cli", "pages", "upkeep", "verifying", "demo", "__main__"),
     3: (
-        *("registry", "registryplace", "facts", "given", "saving", "model", "arguments", "tensors"),
+        *("registry", "registrysaves", "registryplace", "facts", "given", "saving", "model", "arguments", "tensors"),
         *("modelversion", "modelvariant", "loadable", "versionfacts", "usable"),
         *("beside", "prediction", "golden", "comparing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
+        *("track", "runs", "making", "calls", "choosing"),
     ),
     2: (
         *("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
@@ -36,6 +37,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("manifest", "atrest", "packs", "packwriter", "packfiles", "chains", "bases", "targets"),
         *("stores", "serializers", "pickles", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache", "retention"),
+        *("curves", "tails", "termination"),
     ),
     0: (
         *("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),

@@ -275,6 +275,13 @@ RECORDS = st.builds(
     python=TEXT,
     host=TEXT,
     origin=st.none() | st.builds(Origin, TEXT, TEXT),
+    made=st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys(("code", "environment", "session", "later"), st.dictionaries(TEXT, VALUES, max_size=3)),
+            "data": st.lists(st.dictionaries(TEXT, VALUES, max_size=3), max_size=2),
+        },
+    ),
 )
 
 
@@ -309,6 +316,21 @@ def test_fields_of_a_newer_release_are_left_out() -> None:
 def test_bytes_that_are_no_record_are_refused_and_nothing_else(raw: bytes) -> None:
     with pytest.raises(ManifestError, match="record"):
         parse_record(raw)
+
+
+def test_a_record_of_which_nothing_is_known_is_as_older_releases_wrote_it() -> None:
+    assert "made" not in orjson.loads(encode_record(a_record()))
+    assert "made" in orjson.loads(encode_record(a_record(made={"session": {"duration": math.nan}})))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [[], "x", {"code": []}, {"session": "x"}, {"environment": None}, {"data": {}}, {"data": ["x"]}, {"$tuple": []}],
+)
+def test_what_made_a_version_has_the_form_that_was_agreed(made: Any) -> None:
+    facts = orjson.loads(encode_record(a_record()))
+    with pytest.raises(ManifestError, match="record"):
+        parse_record(orjson.dumps({**facts, "made": made}))
 
 
 @pytest.mark.parametrize("changed", [{"params": []}, {"parents": [{"name": "x"}]}, {"notes": {"$float": "x"}}])

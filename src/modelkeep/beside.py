@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from modelkeep._trust import Grant, tier_of
+from modelkeep.curves import HISTORY
 from modelkeep.errors import InvalidValueError, SerializerError, shown
 from modelkeep.golden import GOLDEN_INPUTS, GOLDEN_OUTPUTS, Golden
 from modelkeep.prediction import PREPROCESS, Pipeline
@@ -26,12 +27,13 @@ _ROWS = 5  # of an example, at most
 
 @attrs.frozen(kw_only=True)
 class Beside:
-    """What a caller gives beside the model; see `Registry.save`."""
+    """What a caller gives beside the model, see `Registry.save`; a run gives its curves."""
 
     preprocess: Any = None
     example: Any = None
     signature: Signature | Mapping[str, Any] | None = None
     golden: Any = None
+    history: Mapping[str, Any] | None = None
 
 
 @attrs.frozen
@@ -143,6 +145,8 @@ def _parts(beside: Beside, golden: Golden | None, granted: Grant) -> list[_Given
     values: dict[str, Any] = {} if beside.example is None else {EXAMPLE: head(beside.example, _ROWS)}
     if golden is not None:
         values |= {GOLDEN_INPUTS: golden.inputs, GOLDEN_OUTPUTS: golden.outputs}
+    if beside.history:
+        values[HISTORY] = dict(beside.history)
     for name, value in values.items():
         kept = keepable(value)
         found.append(_Given(name, kept, _for_values(name, kept, granted)))

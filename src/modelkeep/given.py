@@ -37,6 +37,16 @@ class Given(TypedDict, total=False):
     golden: object
 
 
+class Saved(TypedDict, total=False):
+    """Those of them that go with every version of a tracked function."""
+
+    tags: Mapping[str, str] | None
+    notes: str
+    parent: Parents
+    bump: Literal["major", "minor", "patch"] | None
+    serializer: str | None
+
+
 def parents_of(model: object, given: Parents, get: Callable[[Ref], ModelVersion]) -> tuple[Parent, ...]:
     """The parents that a caller gave; if none were, what *model* was loaded from.
 

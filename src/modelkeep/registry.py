@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
-import attrs
-
 from modelkeep import _resolve
-from modelkeep._publish import Draft, publish
 from modelkeep._resolve import Verify
 from modelkeep._trust import Trust
-from modelkeep.arguments import ABSENT, check_label
-from modelkeep.beside import Beside, Gathered, gathered
-from modelkeep.errors import InvalidRefError, InvalidValueError, shown
+from modelkeep.arguments import ABSENT
 from modelkeep.facts import Facts, Options, oldest_first, serializer_for
-from modelkeep.given import Given, Parents, Ref, parents_of
+from modelkeep.given import Given, Parents, Ref, Saved
+from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ModelVersion
-from modelkeep.progress import Progress, reporter
+from modelkeep.progress import Progress
 from modelkeep.ref import ModelRef, check_model_name
-from modelkeep.registryplace import RegistryPlace
+from modelkeep.registrysaves import RegistrySaves
 from modelkeep.saving import PendingSave
-from modelkeep.serializers.port import Serializer
 from modelkeep.signature import Signature
 from modelkeep.stores.port import Store
 
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
+    from modelkeep.runs import Run
+    from modelkeep.track import Tracker
 
 T = TypeVar("T")
 
 
-class Registry(RegistryPlace):
+class Registry(RegistrySaves):
     """A place where models are versioned. Opening one reads and writes nothing.
 
     Args:
@@ -146,66 +141,23 @@ class Registry(RegistryPlace):
             >>> v.number, v.metrics, v.notes
             (1, {'auc': nan}, 'wider trees')
         """
-        check_model_name(name)
-        if not isinstance(wait, bool):
-            raise InvalidValueError(f"wait is {shown(wait)}; give True or False", key="wait")
-        facts = Facts(
-            params={} if params is None else params,
-            metrics={} if metrics is None else metrics,
-            tags={} if tags is None else tags,
-            notes=notes,
-            parents=parents_of(model, parent, self.get),
-        )
-        options = Options(check_label(label, bump), bump, reuse)
-        beside = Beside(preprocess=preprocess, example=example, signature=signature, golden=golden)
-        writer = serializer_for(model, serializer, self._home.granted)
-        save = self._save if wait else self._save_later
-        return save(model, name, facts, options, writer, progress, beside)
-
-    def _save(
-        self,
-        model: object,
-        name: str,
-        facts: Facts,
-        options: Options,
-        serializer: Serializer,
-        progress: Progress = None,
-        beside: Beside = Beside(),  # noqa: B008  a value that nobody can change
-    ) -> ModelVersion:
-        with gathered(model, serializer, beside, self._home.granted) as files:
-            draft = self._draft(model, files, facts, options, serializer)
-            shown = reporter(progress, files.size())
-            self._saves.wait(name)  # numbers are given in the order of the calls
-            return self._publish(name, draft, shown)
-
-    def _save_later(
-        self,
-        model: object,
-        name: str,
-        facts: Facts,
-        options: Options,
-        serializer: Serializer,
-        progress: Progress,
-        beside: Beside,
-    ) -> PendingSave:
-        with ExitStack() as until:
-            files = until.enter_context(gathered(model, serializer, beside, self._home.granted))
-            files.snapshot()
-            draft = self._draft(model, files, facts.copied(), options, serializer)
-            # unasked, there is no bar among what the training prints meanwhile
-            shown = reporter(False if progress is None else progress, files.size())
-            return self._saves.add(name, partial(self._publish, name, draft, shown), until)
-
-    def _draft(self, model: object, files: Gathered, facts: Facts, options: Options, serializer: Serializer) -> Draft:
-        record = facts.record(model, serializer, self._system, **files.said)
-        return Draft(sources=files.sources, record=record, **attrs.asdict(options))
-
-    def _publish(self, name: str, draft: Draft, shown: AbstractContextManager[Callable[[int], None]]) -> ModelVersion:
-        self._home.prepare()
-        line = self._existing(name)
-        with shown as advance:
-            number = publish(line, attrs.evolve(draft, progress=advance))
-        return ModelVersion(line, number)
+        given: Given = {
+            "params": params,
+            "metrics": metrics,
+            "tags": tags,
+            "notes": notes,
+            "parent": parent,
+            "label": label,
+            "bump": bump,
+            "reuse": reuse,
+            "serializer": serializer,
+            "preprocess": preprocess,
+            "example": example,
+            "signature": signature,
+            "golden": golden,
+            "progress": progress,
+        }
+        return self._save_given(model, name, given, wait)
 
     def adopt(self, pattern: str | os.PathLike[str], name: str) -> list[ModelVersion]:
         """Make existing files or folders the history of *name*: by time of change, then natural order of names.
@@ -235,6 +187,123 @@ class Registry(RegistryPlace):
         serializer = serializer_for(files[0][0], None, self._home.granted)
         options = Options(reuse=True)
         return [self._save(path, name, Facts(origin=found), options, serializer) for path, found in files]
+
+    # -- training --------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        data: Mapping[str, object] | None = None,
+        tags: Mapping[str, str] | None = None,
+        notes: str = "",
+        parent: Parents = ABSENT,
+        capture: Iterable[str] = (),
+        allow_secret_like: Iterable[str] = (),
+    ) -> Run:
+        """Begin a run: one training, for a `with` block. No request; each of its saves costs what `save` costs.
+
+        An exception that leaves the block makes it a failed run, and goes on. So does SIGTERM, where nobody else
+        handles it: the process ends by it afterwards.
+
+        Args:
+            name: the model.
+            params: what goes into training; more may follow.
+            data: datasets by role: frames, arrays, paths.
+            tags: short texts by name.
+            notes: any text.
+            parent: as in `save`.
+            capture: what is looked at only on request: ``diff``, ``notebook``, ``sources``, ``lock``.
+            allow_secret_like: names of parameters that look like secrets and are none.
+
+        Raises:
+            InvalidValueError: a parameter, tag or option cannot be kept, or a parameter looks like a secret; names it.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://begin-run")
+            >>> with registry.run("churn", params={"depth": 6}) as run:
+            ...     run.log(loss=0.5)
+            ...     run.save({"w": np.ones(3)})
+            ModelVersion churn:1
+        """
+        from modelkeep.making import Making, as_names, check_captures
+        from modelkeep.runs import begun
+
+        allowed = as_names(allow_secret_like, "allow_secret_like")
+        making = Making.begin(None, check_captures(capture), kind="run")
+        return begun(
+            self, name, making, params=params, data=data, tags=tags, notes=notes, parent=parent, allowed=allowed
+        )
+
+    def track(
+        self,
+        name: str,
+        *,
+        metric: str | None = None,
+        mode: Literal["max", "min"] = "max",
+        keep: str | None = None,
+        save_if: Callable[[RegisteredModel, Mapping[str, Any]], bool] | None = None,
+        reuse: bool = False,
+        data: Iterable[str] = (),
+        capture: Iterable[str] = (),
+        stdout: bool = False,
+        allow_secret_like: Iterable[str] = (),
+        **given: Unpack[Saved],
+    ) -> Tracker:
+        """Make each call of a function a run, and what it returns a version; a decorator.
+
+        The function returns what it always returned: a model, or ``(model, metrics)``. Its arguments become parameters;
+        frames, arrays and paths become datasets; of other objects the class is recorded. ``train.last_run()`` is the
+        run of the last call in this thread or task, and `modelkeep.runs.current_run` the one that goes on.
+
+        Costs what `save` costs, and two GETs when warm to see whether the same was run before; one more for each of the
+        newest 10 versions with these parameters (with *reuse* 100), once in a process.
+
+        Args:
+            name: the model.
+            metric: a metric that there must be in the end.
+            mode: ``max`` or ``min``: which *metric* is better.
+            keep: ``best:3``: after a save, delete the versions of the model beyond the best 3 by *metric*; not those
+                that are held or stand under an alias.
+            save_if: `improves`, or any function of the model and the metrics: false makes no version of the run.
+            reuse: give back the model of a version that the same code, data and parameters made, and run nothing.
+            data: names of arguments that are datasets, whatever they are.
+            capture: as in `run`.
+            stdout: keep the end of what is printed meanwhile, up to 64 KiB of each stream.
+            allow_secret_like: as in `run`.
+            given: tags, notes, parent, bump and serializer, as in `save`.
+
+        Raises:
+            InvalidValueError: an option is wrong, or the function is a generator, a class, or none.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://track")
+            >>> @registry.track("churn", metric="auc")
+            ... def train(x, *, depth=6):
+            ...     return {"w": x * depth}, {"auc": 0.91}
+            >>> model, metrics = train(np.ones(3))
+            >>> version = train.last_run().version
+            >>> version, version.params, version.metrics, version.record.made["data"][0]["role"]
+            (ModelVersion churn:1, {'depth': 6}, {'auc': 0.91}, 'x')
+        """
+        from modelkeep.track import Terms, Tracker
+
+        terms = Terms.of(
+            metric=metric,
+            mode=mode,
+            keep=keep,
+            save_if=save_if,
+            reuse=reuse,
+            data=data,
+            capture=capture,
+            stdout=stdout,
+            allow_secret_like=allow_secret_like,
+            given=given,
+        )
+        return Tracker(self, name, terms)
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -284,28 +353,6 @@ class Registry(RegistryPlace):
         line = self._existing(parsed.name)
         found = _resolve.find(line, parsed)
         return _resolve.load_found(line, found, into=into, trust=trust, verify=verify, as_=as_)
-
-    def get(self, ref: Ref) -> ModelVersion:
-        """The version that a reference means: its facts, and what one does with it. Two GETs when warm.
-
-        Raises:
-            NotFoundError: there is no such model, version, alias or label.
-            InvalidRefError: it is that of a variant, which `ModelVersion.variants` has.
-        """
-        if isinstance(ref, ModelVersion):
-            return ref
-        parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
-        if parsed.variant is not None:
-            plain = attrs.evolve(parsed, variant=None)
-            raise InvalidRefError(
-                f"{parsed} is a variant and no version; take get('{plain}').variants['{parsed.variant}'], or load it",
-                text=str(parsed),
-            )
-        line = self._existing(parsed.name)
-        found = _resolve.find(line, parsed)
-        if found.number not in line.versions.state.lines:
-            line.read()
-        return ModelVersion(line, found.number)
 
     # -- elsewhere -------------------------------------------------------------------------------------------
 

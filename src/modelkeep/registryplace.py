@@ -8,15 +8,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from modelkeep import _resolve
 from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep._trust import Grant, Trust
 from modelkeep.cachechoice import chosen
-from modelkeep.errors import InvalidNameError, InvalidValueError, shown
+from modelkeep.errors import InvalidNameError, InvalidRefError, InvalidValueError, shown
 from modelkeep.forks import renew_after_fork
+from modelkeep.given import Ref
 from modelkeep.layout import CATALOG
 from modelkeep.model import RegisteredModel
-from modelkeep.ref import check_model_name, decode_name
+from modelkeep.modelversion import ModelVersion
+from modelkeep.ref import ModelRef, check_model_name, decode_name
 from modelkeep.saving import SaveQueue
 from modelkeep.settlement import Settlement, read_token, settle_model, settle_policy
 from modelkeep.stores import open_store
@@ -85,6 +90,22 @@ class RegistryPlace:
     def __repr__(self) -> str:
         return f"Registry({self.url!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same place anew, without what was granted here; not where that needs secrets.
+
+        Workers of joblib get a function that was defined in a notebook by value, and with it the registry it uses.
+        """
+        again = self._reopen
+        if not isinstance(again, partial) or self._store.url.startswith("memory:"):
+            raise TypeError(f"{self!r} lives in this process alone: open a registry by URL where it is needed")
+        if again.keywords.get("storage_options"):
+            raise TypeError(
+                f"{self!r} has storage options, and they are never written anywhere: open it where it is needed, "
+                "in a module that every process imports"
+            )
+        kept = {name: value for name, value in again.keywords.items() if name != "storage_options"}
+        return partial(type(self), *again.args, **kept), ()
+
     @property
     def url(self) -> str:
         """Where the registry lies."""
@@ -96,6 +117,28 @@ class RegistryPlace:
         """The line of versions of *name*; reads nothing, and the model need not exist yet."""
         check_model_name(name)
         return RegisteredModel(lambda: self._line(name), name, self.url)
+
+    def get(self, ref: Ref) -> ModelVersion:
+        """The version that a reference means: its facts, and what one does with it. Two GETs when warm.
+
+        Raises:
+            NotFoundError: there is no such model, version, alias or label.
+            InvalidRefError: it is that of a variant, which `ModelVersion.variants` has.
+        """
+        if isinstance(ref, ModelVersion):
+            return ref
+        parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
+        if parsed.variant is not None:
+            plain = attrs.evolve(parsed, variant=None)
+            raise InvalidRefError(
+                f"{parsed} is a variant and no version; take get('{plain}').variants['{parsed.variant}'], or load it",
+                text=str(parsed),
+            )
+        line = self._existing(parsed.name)
+        found = _resolve.find(line, parsed)
+        if found.number not in line.versions.state.lines:
+            line.read()
+        return ModelVersion(line, found.number)
 
     def models(self) -> list[RegisteredModel]:
         """All open models, by name. One listing.

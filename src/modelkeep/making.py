@@ -1,0 +1,271 @@
+"""What made a version: everything that is looked at while a run goes on, gathered in one place.
+
+Each look is a line in a table below. Whatever goes wrong in one gives less, and says so; it never stops a training.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import attrs
+import orjson
+
+from modelkeep.digest import digest, digest_of
+from modelkeep.errors import InvalidValueError, shown
+from modelkeep.tails import Tail
+from modelkeep.values import mapping_to_json, to_json
+
+# What is captured only on request, by the word in `capture=`.
+CAPTURES = ("diff", "notebook", "sources", "lock")
+_MAX_ERROR = 4_000  # characters of an exception
+
+
+@attrs.frozen
+class Asked:
+    """What a look may go by.
+
+    Args:
+        function: what is run; None in a `with` block.
+        capture: what was asked for, of `CAPTURES`.
+    """
+
+    function: Callable[..., Any] | None = None
+    capture: frozenset[str] = frozenset()
+
+
+# -- the doors to what is built beside this: one line each -----------------------------------------------------------
+
+
+def check_secrets(params: Mapping[str, object], allowed: Collection[str]) -> None:
+    """Refuse a parameter that looks like a secret, unless it is allowed by name."""
+
+
+def redacted(text: str) -> str:
+    """*text* without what looks like a secret."""
+    return text
+
+
+def dataset_facts(role: str, obj: object) -> dict[str, Any]:
+    """What is told of a dataset; with ``fingerprint`` if it has one."""
+    kind = type(obj)
+    return {"role": role, "type": f"{kind.__module__}.{kind.__qualname__}", **_shape(obj)}
+
+
+def code_digest(code: Mapping[str, Any]) -> str | None:
+    """What is equal for equal code, of what `AT_THE_START` gives; None where nothing can be told."""
+    found = code.get("digest")
+    return found if isinstance(found, str) else None
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str | None:
+    """What is equal for equal data, of what `dataset_facts` gives; None where nothing can be told."""
+    found = facts.get("fingerprint")
+    return found if isinstance(found, str) else None
+
+
+# -- the looks -------------------------------------------------------------------------------------------------------
+
+
+def _code(asked: Asked) -> dict[str, Any]:
+    """Name and module of the function, and a digest of its source without comments, layout and docstrings."""
+    if asked.function is None:
+        return {}
+    function = inspect.unwrap(asked.function)
+    facts = {"module": getattr(function, "__module__", None), "name": getattr(function, "__qualname__", None)}
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):  # typed into a shell, built in, or a lambda within an expression
+        return {**facts, "digest": None}
+    return {**facts, "digest": digest(ast.dump(_plain(tree)).encode())}
+
+
+def _enclosed(function: Callable[..., Any] | None) -> dict[str, Any] | None:
+    """The plain values of functions around this one that it uses; None where it uses others too."""
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    found = {}
+    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=True):
+        try:
+            found[name] = to_json(cell.cell_contents, name)
+        except ValueError:  # empty yet, or no plain value
+            return None
+    return found
+
+
+def _plain(tree: ast.Module) -> ast.Module:
+    """Without docstrings and decorators: what runs."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            node.decorator_list = []
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+    return tree
+
+
+def _shape(obj: object) -> dict[str, Any]:
+    shape = getattr(obj, "shape", None)
+    if isinstance(shape, tuple) and all(type(size) is int for size in shape):
+        return {"shape": list(shape)}
+    return {}
+
+
+def _memory() -> int | None:
+    """The most memory that this process ever had, in bytes; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+Look = Callable[[Asked], dict[str, Any]]
+AT_THE_START: dict[str, Look] = {"code": _code}  # before the function can change it
+AT_THE_END: dict[str, Look] = {}  # when all that it imports is imported: "environment"
+SESSION: dict[str, Look] = {}  # at the start, each under its own name in `session`: "seeds", "hardware", "ci"
+
+
+def looked(look: Look, asked: Asked) -> dict[str, Any]:
+    """What a look gives; where it fails, or gives what no record keeps, why."""
+    try:
+        found = look(asked)
+        mapping_to_json(found, "made")
+    except Exception as error:  # noqa: BLE001  whatever it is, training goes on
+        return {"unknown": told(error)}
+    return found
+
+
+def told(error: BaseException) -> str:
+    """An exception in words, without what looks like a secret.
+
+    Example:
+        >>> told(KeyError("x"))
+        "KeyError: 'x'"
+    """
+    try:
+        said = str(error)
+    except Exception as other:  # noqa: BLE001  the class is not ours
+        said = f"(cannot be shown: {type(other).__name__})"
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return redacted(text.encode(errors="replace").decode())[:_MAX_ERROR]
+
+
+def check_captures(given: Iterable[str]) -> frozenset[str]:
+    """Return what was asked for.
+
+    Raises:
+        InvalidValueError: one is unknown.
+    """
+    names = frozenset([given] if isinstance(given, str) else given)
+    if unknown := sorted(map(str, names - set(CAPTURES))):
+        raise InvalidValueError(
+            f"capture names {', '.join(unknown)}; what can be captured on request is {', '.join(CAPTURES)}",
+            key="capture",
+        )
+    return names
+
+
+class Making:
+    """What is known of a run of its own accord, from its beginning on.
+
+    Args:
+        function: what is run, if it is a function.
+        capture: what to look at beside what is always looked at, of `CAPTURES`.
+    """
+
+    def __init__(self, function: Callable[..., Any] | None = None, capture: frozenset[str] = frozenset()) -> None:
+        self.asked = Asked(function, capture)
+        self.session: dict[str, Any] = {}
+        self.data: list[dict[str, Any]] = []
+        self.output: dict[str, Tail] = {}
+        self._sure = True
+        self._memory = _memory()
+        self._pid = os.getpid()
+        self._began = time.perf_counter()
+        self._at_the_start: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def begin(
+        cls, function: Callable[..., Any] | None = None, capture: frozenset[str] = frozenset(), *, kind: str
+    ) -> Making:
+        """Look at what has to be looked at before anything runs; *kind* is ``track`` or ``run``."""
+        making = cls(function, capture)
+        making.session["kind"] = kind
+        making._at_the_start = {name: looked(look, making.asked) for name, look in AT_THE_START.items()}
+        making.session.update({name: looked(look, making.asked) for name, look in SESSION.items()})
+        making._began = time.perf_counter()
+        return making
+
+    def add_data(self, role: str, obj: object) -> None:
+        """Look at a dataset, as it is now."""
+        facts = looked(lambda _: dataset_facts(role, obj), self.asked)
+        self.data.append({"role": role, **facts})
+
+    def unsure(self) -> None:
+        """Something that nothing is known of goes into the run: no other run can be told to be the same."""
+        self._sure = False
+
+    def key(self, params: Mapping[str, object]) -> str | None:
+        """What is equal for runs of the same code, data and parameters; None where that cannot be told."""
+        code = code_digest(self._at_the_start.get("code", {}))
+        prints = [(str(facts["role"]), fingerprint(facts)) for facts in self.data]
+        enclosed = _enclosed(self.asked.function)
+        if code is None or enclosed is None or not self._sure or any(found is None for _, found in prints):
+            return None
+        given = orjson.dumps(to_json([params, enclosed], "params"), option=orjson.OPT_SORT_KEYS).decode()
+        return digest_of(
+            "modelkeep run 1", code, given, *(f"{role} {found}" for role, found in sorted(prints, key=str))
+        )
+
+    @property
+    def duration(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._began
+
+    def finish(self) -> dict[str, Any]:
+        """All of it as a record keeps it, up to now."""
+        seen = {**self._at_the_start, **{name: looked(look, self.asked) for name, look in AT_THE_END.items()}}
+        made: dict[str, Any] = {name: facts for name, facts in seen.items() if facts}
+        made["session"] = {**self.session, "duration": round(self.duration, 6), **self._grown()}
+        if self.output:
+            made["session"]["output"] = {name: tail.text(redacted) for name, tail in self.output.items()}
+        if self.data:
+            made["data"] = [dict(facts) for facts in self.data]
+        return made
+
+    def _grown(self) -> dict[str, Any]:
+        now = _memory()
+        if now is None or self._memory is None or os.getpid() != self._pid:
+            return {}
+        return {"memory": {"peak": now, "growth": now - self._memory}}
+
+
+def check_params(params: Mapping[str, object], allowed: Collection[str]) -> None:
+    """Refuse parameters that a record cannot keep, or should not.
+
+    Raises:
+        InvalidValueError: one is of a kind that cannot be kept, or looks like a secret; the message names it.
+    """
+    mapping_to_json(params, "params")
+    check_secrets(params, allowed)
+
+
+def as_names(given: str | Iterable[str], key: str) -> frozenset[str]:
+    """A set of names, of which one may come alone.
+
+    Raises:
+        InvalidValueError: it is something else.
+    """
+    names = [given] if isinstance(given, str) else given
+    try:
+        found = frozenset(names)
+    except TypeError:
+        found = frozenset([None])  # type: ignore[list-item]
+    if not all(isinstance(name, str) for name in found):
+        raise InvalidValueError(f"{key} is {shown(given):.200}; give names", key=key)
+    return found
