@@ -88,16 +88,24 @@ def test_the_digest_is_the_same_under_every_release_of_python() -> None:
 
 
 constants = st.one_of(
-    st.integers(-1000, 1000), st.floats(allow_nan=False), st.text(max_size=8), st.booleans(), st.binary(max_size=4), st.none()
+    st.integers(-1000, 1000),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.booleans(),
+    st.binary(max_size=4),
+    st.none(),
 )
 operators = st.sampled_from(["+", "-", "*", "/", "//", "%", "**", "<<", "|", "&", "@"])
 names = st.sampled_from(["a", "b", "frame", "depth"])
 
 
 @st.composite
-def expressions(draw: st.DrawFn, depth: int = 3) -> str:
+def expressions(draw: st.DrawFn, depth: int = 3) -> str:  # noqa: PLR0911  one line a kind
     kind = draw(st.integers(0, 6)) if depth else draw(st.integers(0, 1))
-    inner = lambda: draw(expressions(depth - 1))  # noqa: E731
+
+    def inner() -> str:
+        return draw(expressions(depth - 1))
+
     match kind:
         case 0:
             return f"({draw(constants)!r})"
@@ -225,12 +233,6 @@ async def later(x: float) -> float:
     return deeper(x)
 
 
-def within() -> float:
-    import test_capture_functions as here  # noqa: PLW0406
-
-    return here.deeper(trainer(fixed()))
-
-
 def closing(rate: float, inner: Callable[[float], float]) -> Callable[[float], float]:
     def closed(x: float) -> float:
         return inner(x) * rate
@@ -302,8 +304,8 @@ def test_a_secret_constant_counts_as_one_word(monkeypatch: pytest.MonkeyPatch) -
 
 
 def holds_secret() -> str:
-    password = "maple-4711"  # noqa: S105
-    return password
+    password = "maple-4711"
+    return password.upper()
 
 
 def test_the_source_is_redacted() -> None:
@@ -324,6 +326,31 @@ def test_a_change_of_what_is_called_changes_the_digest_of_that_alone(tmp_path: P
     assert one["ast_digest"] == other["ast_digest"]
     assert one["calls"].keys() == other["calls"].keys() == {"features_here:scale"}
     assert one["calls"] != other["calls"]
+
+
+def test_what_a_function_imports_within_is_followed_if_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "features_within.py"
+    file.write_text("def scale(x):\n    return x\n")
+    module = types.ModuleType("features_within")
+    exec(compile(file.read_text(), str(file), "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "features_within", module)
+
+    def one(x: float) -> object:
+        import features_within as features
+
+        return features.scale(x)
+
+    def other(x: float) -> object:
+        from features_within import scale as grow
+        from not_loaded import never
+
+        return never(grow(x))
+
+    assert (
+        list(facts_of(one, tmp_path)["calls"]) == list(facts_of(other, tmp_path)["calls"]) == ["features_within:scale"]
+    )
 
 
 def test_a_file_that_was_edited_after_the_import_is_noted(tmp_path: Path) -> None:
@@ -354,7 +381,7 @@ def test_a_function_made_by_exec_is_named_and_no_more() -> None:
 
 def test_installed_code_is_not_followed() -> None:
     def uses_others(text: str) -> object:
-        return copy.deepcopy(text), pytest.raises, os.path.join("a", text), scale
+        return copy.deepcopy(text), pytest.raises, os.fspath(text), scale
 
     assert [one.partition(":")[2] for one in facts_of(uses_others)["calls"]] == ["scale"]
 

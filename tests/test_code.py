@@ -181,7 +181,7 @@ def test_looking_never_fails_whatever_it_looks_at(tmp_path: Path) -> None:
             raise RuntimeError(name)
 
     class Callable:
-        __module__ = 3
+        __module__ = 3  # type: ignore[assignment]
 
         def __call__(self) -> int:
             return 1

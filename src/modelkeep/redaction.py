@@ -1,7 +1,7 @@
 """Secrets stay out: what looks like one is replaced in texts, and refused in parameters.
 
-No rule knows every secret: `docs/explain/secrets.md` has what these miss. So they are the second line; the first is that
-nothing is captured that was not named: no environment, no arguments of the command line, no diff unless asked for.
+No rule knows every secret: `docs/explain/secrets.md` has what these miss. So they are the second line; the first is
+that nothing is captured that was not named: no environment, no arguments of the command line, no diff unless asked for.
 """
 
 from __future__ import annotations
@@ -110,7 +110,13 @@ def _value_of(found: re.Match[str], kind: str) -> tuple[int, int] | None:
 
 def _is_code(found: re.Match[str], bare: str) -> bool:
     """Whether a value without quotes is a name, a type or a call, as in ``password=args.password``."""
-    if _is_pair(found) or bare[0] in "([{" or _SMALL.match(bare) or _CALLED.match(bare) or bare.strip(",;:)]}") in _TYPES:
+    if (
+        _is_pair(found)
+        or bare[0] in "([{"
+        or _SMALL.match(bare)
+        or _CALLED.match(bare)
+        or bare.strip(",;:)]}") in _TYPES
+    ):
         return True
     word = _ENDS.split(bare)[0]
     return _IDENTIFIER.fullmatch(word) is not None and not _is_whole_line(found)
@@ -143,8 +149,6 @@ def looks_secret(name: str, value: object) -> str | None:
         >>> print(looks_secret("max_tokens", 512), looks_secret("pad_token", "<pad>"), looks_secret("password", None))
         None None None
     """
-    if value is None or isinstance(value, (bool, float, complex)):
-        return None
     if isinstance(value, int):
         secret = value > 999 and words_of(name)[-1:] in {(word,) for word in _PASSWORDS}  # noqa: PLR2004  four digits
         return "its name says so" if secret else None
@@ -220,10 +224,10 @@ def _inside(path: str, name: str, value: Any, what: str) -> Iterator[tuple[str, 
 
 
 def _refused(path: str, name: str, reason: str, what: str) -> SecretError:
-    shown = redacted(path[:200])
-    way = f"if it is none, say so with allow_secret_like={{{redacted((name or path)[:200])!r}}}"
+    shown = path[:200]  # keys that look like secrets are refused before, without a name
+    way = f"if it is none, say so with allow_secret_like={{{(name or path)[:200]!r}}}"
     return SecretError(
-        f"{what}.{shown} looks like a secret ({reason}), and what a version records stays and is read by many; leave it "
+        f"{what}.{shown} looks like a secret ({reason}), and a version stays and is read by many; leave it "
         f"out, or pass where to find it in place of the secret; {way}",
         key=f"{what}.{shown}",
         reason=reason,
@@ -242,8 +246,8 @@ def remote_without_credentials(url: str) -> str:
     Example:
         >>> remote_without_credentials("https://ada:maple-7@git.example.org/ada/churn.git?private_token=x")
         'https://git.example.org/ada/churn.git'
-        >>> remote_without_credentials("git@github.com:ada/churn.git"), remote_without_credentials("/home/ada/churn.git")
-        ('git@github.com:ada/churn.git', 'a local path: churn.git')
+        >>> remote_without_credentials("/home/ada/churn.git")
+        'a local path: churn.git'
     """
     text = "".join(url.split())[:_MAX_REMOTE]
     if "::" in text.partition("/")[0]:

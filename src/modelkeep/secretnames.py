@@ -71,8 +71,10 @@ def can_be_secret(text: str, kind: str) -> bool:
     """Whether *text* can be the secret that a name of that `strength` promises.
 
     Example:
-        >>> can_be_secret("hunter2", "strong"), can_be_secret("${DB_PASSWORD}", "strong"), can_be_secret("<pad>", "weak")
-        (True, False, False)
+        >>> can_be_secret("hunter2", "strong"), can_be_secret("${DB_PASSWORD}", "strong")
+        (True, False)
+        >>> can_be_secret("<pad>", "weak"), can_be_secret("0a1b2c3d4e5f6a7b", "weak")
+        (False, True)
     """
     if not kind or _PLACEHOLDER.fullmatch(text[:200]):
         return False

@@ -74,8 +74,14 @@ def shapes_in(text: str) -> Iterator[Found]:
         >>> list(shapes_in("redis://:hunter2@cache:6379"))
         [(9, 16, 'password in a URL')]
     """
-    for rule in (_keys, _urls, _tokens, _headers, _signatures, _random):
+    for rule in (_keys, _urls, _headers, _signatures):
         yield from rule(text)
+    rest, end = [], 0
+    for start, stop, kind in _tokens(text):
+        yield start, stop, kind
+        rest += [text[end:start], " " * (stop - start)]  # it has a name; what stands beside it in a path may stay
+        end = stop
+    yield from _random("".join([*rest, text[end:]]))
 
 
 def _keys(text: str) -> Iterator[Found]:

@@ -1,6 +1,7 @@
 """Secrets that no rule was made for: what is measured with them is what a rule misses that it never saw.
 
-Do not tune on this list. When rules are made for kinds that stand here, move those to the other list and write new ones.
+Do not tune on this list. When rules are made for kinds that stand here, move those to the other list, and write new
+ones here.
 """
 
 from __future__ import annotations
@@ -9,7 +10,21 @@ import base64
 import json
 from urllib.parse import quote
 
-from redaction.planted import BASE64, DIGITS, HEX, LOWER, MIXED, UPPER, URLSAFE, WORDS, Maker, Planted, Recipe, inside, token
+from redaction.planted import (
+    BASE64,
+    DIGITS,
+    HEX,
+    LOWER,
+    MIXED,
+    UPPER,
+    URLSAFE,
+    WORDS,
+    Maker,
+    Planted,
+    Recipe,
+    inside,
+    token,
+)
 
 
 def _base64_of_login(maker: Maker) -> Planted:
@@ -42,7 +57,9 @@ def _netrc(maker: Maker) -> Planted:
 
 def _putty(maker: Maker) -> Planted:
     secret = maker.of(BASE64, 64)
-    return Planted("putty key", secret, f"PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\n{secret}\nPrivate-MAC: 0")
+    return Planted(
+        "putty key", secret, f"PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\n{secret}\nPrivate-MAC: 0"
+    )
 
 
 def _service_account(maker: Maker) -> Planted:

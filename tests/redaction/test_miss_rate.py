@@ -1,4 +1,4 @@
-"""How many planted secrets the rules miss, and how often they are wrong: ``python tests/redaction/test_miss_rate.py``."""
+"""How many planted secrets the rules miss, and how often they are wrong; also as a command."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the script; the suite has it there already
 
-from redaction.harmless import ODD, parameters
-from redaction.planted import Planted, held_out, tuning
-
 from modelkeep.errors import SecretError
 from modelkeep.redaction import check_params, redacted
+from redaction.harmless import ODD, parameters
+from redaction.planted import Planted, held_out, tuning
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain" / "secrets.md"
 SHARE = 6  # letters of a secret in a row that give it away
@@ -75,15 +74,15 @@ def table() -> list[str]:
 
 
 def main() -> int:
-    print("\n".join(table()))
+    print("\n".join(table()))  # noqa: T201  a command
     for name, planted in (("tuning", tuning()), ("held out", held_out())):
-        print(f"{name}, missed in texts: {', '.join(one.kind for one in missed_in_texts(planted)) or 'none'}")
-        print(f"{name}, missed as parameters: {', '.join(one.kind for one in missed_in_parameters(planted)) or 'none'}")
+        print(f"{name}, missed in texts: {', '.join(one.kind for one in missed_in_texts(planted)) or 'none'}")  # noqa: T201  a command
+        print(f"{name}, missed as parameters: {', '.join(one.kind for one in missed_in_parameters(planted)) or 'none'}")  # noqa: T201  a command
     wrong, total = false_alarms()
-    print(f"false alarms in parameters: {rate(wrong, total)} {', '.join(wrong)}".rstrip())
+    print(f"false alarms in parameters: {rate(wrong, total)} {', '.join(wrong)}".rstrip())  # noqa: T201  a command
     for package in ("sklearn", "modelkeep"):
         changed, lines = lines_spoiled(package)
-        print(f"lines of {package} that a redaction changes: {changed} of {lines:,}")
+        print(f"lines of {package} that a redaction changes: {changed} of {lines:,}")  # noqa: T201  a command
     return 1 if missed_in_texts(tuning()) or missed_in_parameters(tuning()) else 0
 
 

@@ -28,8 +28,6 @@ def _basic(name: str) -> Recipe:
     return recipe
 
 
-
-
 KINDS: dict[str, tuple[Recipe, ...]] = {
     "AWS key id": (
         token("AWS key id", "user", lambda m: f"AKIA{m.of(UPPER + '234567', 16)}"),

@@ -40,8 +40,9 @@ def code_facts(
     notes = list(found.notes)
     root = found.root or _around(here)
     if function is not None:
-        facts["function"] = _guarded("function", notes, function_facts, function, root) or {}
-        notes += facts["function"].pop("notes", [])
+        said = _guarded("function", notes, function_facts, function, root) or {}
+        notes += said.pop("notes", [])
+        facts["function"] = said
     if cells:
         _listed(facts, "cells", notes, _guarded("cells", notes, executed_cells))
     if files and found.commit is None:

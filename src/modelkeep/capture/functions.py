@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelkeep.capture.sources import NoSource, Source, file_of, is_project, place_in, source_of, was_changed
+from modelkeep.capture.sources import NoSourceError, Source, file_of, is_project, place_in, source_of, was_changed
 from modelkeep.capture.syntax import syntax_digest
 from modelkeep.digest import digest, digest_of
 from modelkeep.redaction import looks_secret, redacted
@@ -50,7 +50,7 @@ def function_facts(function: object, root: Path) -> dict[str, Any]:
         facts["file"] = redacted(place)
     try:
         source = source_of(found)
-    except NoSource as error:
+    except NoSourceError as error:
         return facts | {"notes": [*notes, f"function: unknown: {error}"]}
     if isinstance(found, types.FunctionType) and was_changed(found, source.node):
         notes.append("function: its file was changed after it was imported; this is what the file says now")
@@ -263,7 +263,7 @@ def _called(first: Code, source: Source, bound: type | None, root: Path, notes: 
 def _sourced(thing: Code, notes: list[str]) -> Source | None:
     try:
         return source_of(thing)
-    except NoSource as error:
+    except NoSourceError as error:
         notes.append(f"calls: {_name(thing)} unknown: {error}")
         return None
 
@@ -283,7 +283,9 @@ def _references(thing: Code, source: Source) -> Iterator[object]:
         value = _resolved(chain, names)
         if value is _MISSING or isinstance(value, types.ModuleType):
             continue
-        if isinstance(value, type | types.FunctionType | types.MethodType | functools.partial | classmethod | staticmethod):
+        if isinstance(
+            value, type | types.FunctionType | types.MethodType | functools.partial | classmethod | staticmethod
+        ):
             yield _plain(value, [])[0]
         elif isinstance(type(value), type):
             yield type(value)  # an object of the project: its class is code

@@ -1,7 +1,7 @@
 """What Git says of the folder: commit, branch, remote, whether files were changed, and on request how.
 
-The folder may be a stranger's, and a repository may name programs in its own configuration. So Git is called with all of
-them off that it would run for these questions: monitors of the file system, hooks, external diffs, text conversions,
+The folder may be a stranger's, and a repository may name programs in its own configuration. So Git is called with all
+of them off that it would run for these questions: monitors of the file system, hooks, external diffs, text conversions,
 pagers, credential helpers, remote helpers, and the filters that stand in the repository's own configuration. Filters of
 the user's configuration (Git LFS) run. Nothing is locked or written, and after two seconds Git is ended.
 """
@@ -32,16 +32,30 @@ _MAX_CHANGED = 100  # names of files
 _LONGEST_NAME = 300  # characters
 
 _OFF = (
-    *("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pager=cat", "core.editor=true", "core.safecrlf=false"),
+    *(
+        "core.fsmonitor=false",
+        f"core.hooksPath={os.devnull}",
+        "core.pager=cat",
+        "core.editor=true",
+        "core.safecrlf=false",
+    ),
     *("diff.external=", "credential.helper=", "core.sshCommand=false", "core.gitProxy=", "core.askPass=true"),
     *("submodule.recurse=false", "safe.bareRepository=explicit", "core.quotePath=false", "color.ui=false"),
     "diff.autoRefreshIndex=false",  # `git diff` writes the index whatever GIT_OPTIONAL_LOCKS says
 )
-_EMPTY = re.compile(r"^diff --git [^\n]*\n(?=diff --git |\Z)", re.MULTILINE)  # a file with another time and nothing else
+_EMPTY = re.compile(
+    r"^diff --git [^\n]*\n(?=diff --git |\Z)", re.MULTILINE
+)  # a file with another time and nothing else
 _KEPT = {"GIT_CEILING_DIRECTORIES", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_COUNT"}
 _SET = {
-    **{"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_PAGER": "cat"},
-    **{"GIT_ALLOW_PROTOCOL": "none", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true", "LC_ALL": "C"},
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_PAGER": "cat",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_ASKPASS": "true",
+    "SSH_ASKPASS": "true",
+    "LC_ALL": "C",
 }
 
 
@@ -70,7 +84,7 @@ class Checkout:
     notes: tuple[str, ...] = ()
 
 
-class _Unanswered(Exception):
+class _UnansweredError(Exception):
     """Git gave no answer; the text says why."""
 
 
@@ -114,14 +128,14 @@ def root_of(folder: Path) -> Path | None:
 def _asked(root: Path, deadline: float) -> Checkout:
     try:
         settings = _settings(root, deadline)
-    except _Unanswered as error:
+    except _UnansweredError as error:
         return Checkout(root=root, notes=(f"git: unknown: {error}",))
     remote, filters = _remote(settings), _own_filters(settings)
     note = ("git: filters in the repository's own configuration were not run",) if filters else ()
     options = [part for name in filters for part in _without_filter(name)]
     try:
         return _status(root, options, remote, note, deadline)
-    except _Unanswered as error:
+    except _UnansweredError as error:
         return _commit_alone(root, remote, (*note, f"git: changed files unknown: {error}"), deadline)
 
 
@@ -161,7 +175,15 @@ def _without_filter(name: str) -> list[str]:
 
 
 def _status(root: Path, options: list[str], remote: str | None, notes: tuple[str, ...], deadline: float) -> Checkout:
-    command = [*options, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=no", "--ignore-submodules=dirty"]
+    command = [
+        *options,
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=no",
+        "--ignore-submodules=dirty",
+    ]
     lines = iter(_git(root, command, min(deadline, time.monotonic() + _FOR_STATUS)).split("\0"))
     heads, changed = {}, []
     for line in lines:
@@ -194,7 +216,7 @@ def _unless(value: str | None, word: str) -> str | None:
 def _commit_alone(root: Path, remote: str | None, notes: tuple[str, ...], deadline: float) -> Checkout:
     try:
         commit, branch = _git(root, ["rev-parse", "HEAD", "--abbrev-ref", "HEAD"], deadline).split()
-    except (_Unanswered, ValueError):
+    except (_UnansweredError, ValueError):
         return Checkout(root=root, remote=remote, notes=notes)
     return Checkout(root=root, commit=commit, branch=_unless(branch, "HEAD"), remote=remote, notes=notes)
 
@@ -206,7 +228,7 @@ def _with_diff(found: Checkout, root: Path, deadline: float) -> Checkout:
         options = [part for name in _own_filters(_settings(root, deadline)) for part in _without_filter(name)]
         command = [*options, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short"]
         text = redacted(_EMPTY.sub("", _git(root, [*command, "--ignore-submodules=dirty"], deadline)))
-    except _Unanswered as error:
+    except _UnansweredError as error:
         return attrs.evolve(found, notes=(*found.notes, f"diff: unknown: {error}"))
     if len(text) > MAX_DIFF:
         text = f"{text[:MAX_DIFF]}\n[cut: {len(text) - MAX_DIFF} more characters]"
@@ -231,9 +253,9 @@ def _environment() -> dict[str, str]:
 def _git(root: Path, arguments: list[str], deadline: float, *, fine: tuple[int, ...] = (0,)) -> str:
     program, left = _program(), deadline - time.monotonic()
     if program is None:
-        raise _Unanswered("git is not installed")
+        raise _UnansweredError("git is not installed")
     if left <= 0:
-        raise _Unanswered(f"git took longer than {TIME_OUT:g} s")
+        raise _UnansweredError(f"git took longer than {TIME_OUT:g} s")
     command = [program, "--no-pager", "-C", str(root), *(part for one in _OFF for part in ("-c", one)), *arguments]
     try:
         process = subprocess.Popen(  # noqa: S603  no shell; what the repository could add was turned off above
@@ -245,7 +267,7 @@ def _git(root: Path, arguments: list[str], deadline: float, *, fine: tuple[int, 
             start_new_session=True,
         )
     except OSError as error:
-        raise _Unanswered(f"git cannot be run: {type(error).__name__}") from error
+        raise _UnansweredError(f"git cannot be run: {type(error).__name__}") from error
     return _answer(process, left, fine)
 
 
@@ -270,9 +292,9 @@ def _answer(process: subprocess.Popen[bytes], left: float, fine: tuple[int, ...]
     finally:
         timer.cancel()
     if late.is_set():
-        raise _Unanswered(f"git took longer than {TIME_OUT:g} s")
+        raise _UnansweredError(f"git took longer than {TIME_OUT:g} s")
     if process.returncode not in fine and len(out) < _MAX_OUTPUT:
-        raise _Unanswered(_why(said.decode(errors="replace")))
+        raise _UnansweredError(_why(said.decode(errors="replace")))
     return out.decode(errors="replace")
 
 
@@ -291,4 +313,6 @@ def _why(said: str) -> str:
     if "dubious ownership" in said:
         return "the folder belongs to somebody else; Git wants it in safe.directory"
     first = said.strip().splitlines()[0] if said.strip() else "it failed without a word"
-    return redacted(re.sub(r"'?/[^\s'\"]{1,1000}'?", "a folder", first[:_LONGEST_NAME]))  # where it lies is nobody's affair
+    return redacted(
+        re.sub(r"'?/[^\s'\"]{1,1000}'?", "a folder", first[:_LONGEST_NAME])
+    )  # where it lies is nobody's affair

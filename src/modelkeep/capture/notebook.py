@@ -1,4 +1,4 @@
-"""The cells of a notebook or an IPython console as they were executed, in their order, which is not that of the file."""
+"""The cells of a notebook or an IPython console as they were executed, in that order, which need not be the file's."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MAX_SOURCE = 1 << 20  # characters of a file; longer ones are generated, and pa
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
-class NoSource(Exception):
+class NoSourceError(Exception):
     """The source is not to be had; the text says why."""
 
 
@@ -36,7 +36,7 @@ def source_of(thing: types.FunctionType | type) -> Source:
     """The source of a function, a lambda or a class, without indentation.
 
     Raises:
-        NoSource: it was made by ``exec``, or its file is gone or too long.
+        NoSourceError: it was made by ``exec``, or its file is gone or too long.
     """
     if isinstance(thing, types.FunctionType) and thing.__name__ == "<lambda>":
         return _lambda(thing)
@@ -44,9 +44,9 @@ def source_of(thing: types.FunctionType | type) -> Source:
         text = textwrap.dedent(inspect.getsource(thing))
         node = _parsed(text).body[0]
     except (OSError, TypeError, SyntaxError, ValueError, IndexError, RecursionError, MemoryError) as error:
-        raise NoSource(f"no source of it is to be had ({type(error).__name__})") from error
+        raise NoSourceError(f"no source of it is to be had ({type(error).__name__})") from error
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name != thing.__name__:
-        raise NoSource("what stands at its place is something else")
+        raise NoSourceError("what stands at its place is something else")
     return Source(text, node)
 
 
@@ -55,16 +55,16 @@ def _lambda(thing: types.FunctionType) -> Source:
     code = thing.__code__
     text = "".join(linecache.getlines(code.co_filename, thing.__globals__))
     if not text or len(text) > _MAX_SOURCE:
-        raise NoSource("no source of it is to be had")
+        raise NoSourceError("no source of it is to be had")
     try:
         tree = _parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise NoSource("its file cannot be read") from error
+        raise NoSourceError("its file cannot be read") from error
     places = [(line, column) for line, _, column, _ in code.co_positions() if line and column]
     first = min(places, default=(code.co_firstlineno, 0))
     found = [one for one in ast.walk(tree) if isinstance(one, ast.Lambda) and _holds(one, first)]
     if not found:
-        raise NoSource("what stands at its place is something else")
+        raise NoSourceError("what stands at its place is something else")
     node = max(found, key=lambda one: (one.lineno, one.col_offset))  # the innermost
     return Source(ast.get_source_segment(text, node) or "", node)
 
@@ -93,7 +93,9 @@ def was_changed(thing: types.FunctionType, node: Definition) -> bool:
         made = compile(body, "<source>", "exec", flags=flags, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, TypeError):
         return True
-    inner = next((one for one in made.co_consts if isinstance(one, types.CodeType) and one.co_name == code.co_name), None)
+    inner = next(
+        (one for one in made.co_consts if isinstance(one, types.CodeType) and one.co_name == code.co_name), None
+    )
     return inner is None or (inner.co_varnames, inner.co_names) != (code.co_varnames, _plain(code, inner))
 
 

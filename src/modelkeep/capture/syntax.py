@@ -1,7 +1,7 @@
 """A digest of what code says: comments, docstrings, formatting and places in the file do not count; names do.
 
-`ast.dump` differs between releases of Python, as fields come and go. So the tree is written here, node by node: the name
-of the node, and each field that is neither None nor an empty list. Fields that Python 3.12 and 3.13 added
+`ast.dump` differs between releases of Python, as fields come and go. So the tree is written here, node by node: the
+name of the node, and each field that is neither None nor an empty list. Fields that Python 3.12 and 3.13 added
 (``type_params``) are empty for code that older releases can read, and so it has one digest from Python 3.11 on.
 """
 
@@ -22,15 +22,15 @@ _DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 
 
 def syntax_digest(node: ast.AST, drops: Drops = lambda _: False) -> str:
-    """The digest of a tree; what looks like a secret in it counts as one word, so that none can be guessed from it.
+    r"""The digest of a tree; what looks like a secret in it counts as one word, so that none can be guessed from it.
 
     Args:
         node: what to digest.
         drops: tells of a decorator whether to leave it out.
 
     Example:
-        >>> one = ast.parse("def f(x):  # doubles\\n    return x*2")
-        >>> other = ast.parse('def f( x ):\\n  "Doubles."\\n  return (x * 2)')
+        >>> one = ast.parse("def f(x):  # doubles\n    return x*2")
+        >>> other = ast.parse('def f( x ):\n  "Doubles."\n  return (x * 2)')
         >>> syntax_digest(one) == syntax_digest(other)
         True
     """
@@ -72,7 +72,7 @@ class _Named:
 
 def _fields(node: ast.AST, drops: Drops) -> Iterator[tuple[str, Any]]:
     for field in node._fields:
-        value = getattr(node, field, None)
+        value: Any = getattr(node, field, None)
         if field == "body" and isinstance(node, _DOCUMENTED):
             value = _without_docstring(value)
         elif field == "decorator_list":
