@@ -338,13 +338,13 @@ def test_what_a_function_imports_within_is_followed_if_it_is_loaded(
     monkeypatch.setitem(sys.modules, "features_within", module)
 
     def one(x: float) -> object:
-        import features_within as features
+        import features_within as features  # type: ignore[import-not-found]
 
         return features.scale(x)
 
     def other(x: float) -> object:
         from features_within import scale as grow
-        from not_loaded import never
+        from not_loaded import never  # type: ignore[import-not-found]
 
         return never(grow(x))
 

@@ -46,8 +46,8 @@ def test_a_notebook_that_a_kernel_executes_gives_its_cells_and_its_functions(tmp
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     interactive = pytest.importorskip("IPython.core.interactiveshell")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    made = interactive.InteractiveShell.instance()
-    made.history_manager.enabled = False
+    config = pytest.importorskip("traitlets.config").Config({"HistoryManager": {"hist_file": ":memory:"}})
+    made = interactive.InteractiveShell.instance(config=config)
     yield made
     interactive.InteractiveShell.clear_instance()
 
