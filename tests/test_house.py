@@ -38,10 +38,12 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("stores", "serializers", "pickles", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache", "retention"),
         *("curves", "tails", "termination"),
+        *("capture",),
     ),
     0: (
         *("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
         *("schema", "samples", "fitting", "signature"),
+        *("code", "redaction", "secretnames", "secretshapes"),
     ),
 }
 FLOOR = {part: floor for floor, parts in FLOORS.items() for part in parts}

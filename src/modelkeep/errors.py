@@ -6,6 +6,7 @@ ModelkeepError
 │   ├── InvalidNameError               a model or alias name
 │   ├── InvalidRefError                a reference such as "churn:7"
 │   └── InvalidValueError              a parameter, metric, tag or option
+│       ├── SecretError                a parameter that looks like a secret
 │       └── SignatureError             inputs that do not fit the signature of a version
 ├── NotFoundError (LookupError)        ask for something that exists
 │   ├── UnknownModelError · UnknownVersionError · UnknownAliasError · UnknownLabelError
@@ -126,6 +127,12 @@ class SignatureError(InvalidValueError):
     """Inputs do not fit the signature; the message names each column, what came and what is wanted."""
 
     kind = "signature"
+
+
+class SecretError(InvalidValueError):
+    """A parameter looks like a secret; the message names it, and never shows its value."""
+
+    kind = "secret"
 
 
 class NotFoundError(ModelkeepError, LookupError):
