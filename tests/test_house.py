@@ -23,6 +23,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("registry", "facts", "given", "saving", "model", "modelversion", "modelvariant", "arguments", "tensors"),
         *("versionfacts", "usable", "beside", "prediction", "golden", "comparing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
+        *("restoring", "venvs"),
     ),
     2: (
         *("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
@@ -35,10 +36,12 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("manifest", "atrest", "packs", "packwriter", "packfiles", "chains", "bases", "targets"),
         *("stores", "serializers", "pickles", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache", "retention"),
+        "capture",
     ),
     0: (
         *("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
         *("schema", "samples", "fitting", "signature"),
+        *("environment", "environmentdiff", "installed", "machine", "session", "releasenumbers", "bounds"),
     ),
 }
 FLOOR = {part: floor for floor, parts in FLOORS.items() for part in parts}
