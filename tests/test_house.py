@@ -25,6 +25,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("beside", "prediction", "golden", "comparing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
         *("track", "runs", "making", "calls", "choosing"),
+        *("restoring", "venvs"),
     ),
     2: (
         *("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
@@ -38,12 +39,13 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("stores", "serializers", "pickles", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache", "retention"),
         *("curves", "tails", "termination"),
-        *("capture",),
+        "capture",
     ),
     0: (
         *("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
         *("schema", "samples", "fitting", "signature"),
         *("code", "redaction", "secretnames", "secretshapes"),
+        *("environment", "environmentdiff", "installed", "machine", "session", "releasenumbers", "bounds"),
     ),
 }
 FLOOR = {part: floor for floor, parts in FLOORS.items() for part in parts}

@@ -24,6 +24,7 @@ ModelkeepError
 ├── TrustError                         grant trust, or load as files
 ├── SerializerError                    install or name a serializer
 ├── FormatError                        not a registry, or one of a newer format
+├── RestoreError                       read what the installer said, and say what to take instead
 ├── UnsettledError                     the outcome is open: ask `registry.settle(error.token)`
 ├── ClockError                         set the clock
 └── StoreError                         the storage refused: permission, space, network
@@ -250,6 +251,12 @@ class FormatError(ModelkeepError):
     """The place is not a registry, or one of a format that this release does not know."""
 
     kind = "format"
+
+
+class RestoreError(ModelkeepError):
+    """An environment could not be made again; the message has what the installer said."""
+
+    kind = "restore"
 
 
 class UnsettledError(ModelkeepError):
