@@ -28,6 +28,8 @@ TRAIN = """
 import json, sys
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+import modelkeep as mk
+from modelkeep.capture import environment
 rng = np.random.default_rng(0)
 X = rng.normal(size=(50, 3))
 model = LogisticRegression().fit(X, X.sum(axis=1) > 0)
