@@ -5,11 +5,7 @@ Each look is a line in a table below. Whatever goes wrong in one gives less, and
 
 from __future__ import annotations
 
-import ast
-import inspect
 import os
-import sys
-import textwrap
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -17,8 +13,12 @@ from typing import Any
 import attrs
 import orjson
 
-from modelkeep.digest import digest, digest_of
+from modelkeep.capture.hardware import peak_memory
+from modelkeep.code import TrainingFunction
+from modelkeep.digest import digest_of
 from modelkeep.errors import InvalidValueError, shown
+from modelkeep.redaction import check_params as check_secrets
+from modelkeep.redaction import redacted
 from modelkeep.tails import Tail
 from modelkeep.values import mapping_to_json, to_json
 
@@ -40,16 +40,7 @@ class Asked:
     capture: frozenset[str] = frozenset()
 
 
-# -- the doors to what is built beside this: one line each -----------------------------------------------------------
-
-
-def check_secrets(params: Mapping[str, object], allowed: Collection[str]) -> None:
-    """Refuse a parameter that looks like a secret, unless it is allowed by name."""
-
-
-def redacted(text: str) -> str:
-    """*text* without what looks like a secret."""
-    return text
+# -- the doors to what looks ------------------------------------------------------------------------------------------
 
 
 def dataset_facts(role: str, obj: object) -> dict[str, Any]:
@@ -60,8 +51,8 @@ def dataset_facts(role: str, obj: object) -> dict[str, Any]:
 
 def code_digest(code: Mapping[str, Any]) -> str | None:
     """What is equal for equal code, of what `AT_THE_START` gives; None where nothing can be told."""
-    found = code.get("digest")
-    return found if isinstance(found, str) else None
+    function = code.get("function")
+    return TrainingFunction.from_json(function).digest if isinstance(function, Mapping) else None
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str | None:
@@ -74,16 +65,35 @@ def fingerprint(facts: Mapping[str, Any]) -> str | None:
 
 
 def _code(asked: Asked) -> dict[str, Any]:
-    """Name and module of the function, and a digest of its source without comments, layout and docstrings."""
-    if asked.function is None:
-        return {}
-    function = inspect.unwrap(asked.function)
-    facts = {"module": getattr(function, "__module__", None), "name": getattr(function, "__qualname__", None)}
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):  # typed into a shell, built in, or a lambda within an expression
-        return {**facts, "digest": None}
-    return {**facts, "digest": digest(ast.dump(_plain(tree)).encode())}
+    """What Git says, the function with all of the project that it calls, and what else was asked for."""
+    from modelkeep.capture.code import code_facts
+
+    wanted = {"diff": "diff", "notebook": "cells", "sources": "files"}
+    return code_facts(asked.function, **{word: True for name, word in wanted.items() if name in asked.capture})
+
+
+def _environment(asked: Asked) -> dict[str, Any]:
+    from modelkeep.capture import environment
+
+    return environment.captured(lock="lock" in asked.capture)
+
+
+def _hardware(_: Asked) -> dict[str, Any]:
+    from modelkeep.capture import hardware
+
+    return hardware.captured()
+
+
+def _seeds(_: Asked) -> dict[str, Any]:
+    from modelkeep.capture import seeds
+
+    return seeds.captured()
+
+
+def _ci(_: Asked) -> dict[str, Any]:
+    from modelkeep.capture import ci
+
+    return {name: redacted(text) for name, text in ci.captured().items()}
 
 
 def _enclosed(function: Callable[..., Any] | None) -> dict[str, Any] | None:
@@ -98,16 +108,6 @@ def _enclosed(function: Callable[..., Any] | None) -> dict[str, Any] | None:
     return found
 
 
-def _plain(tree: ast.Module) -> ast.Module:
-    """Without docstrings and decorators: what runs."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            node.decorator_list = []
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
-    return tree
-
-
 def _shape(obj: object) -> dict[str, Any]:
     shape = getattr(obj, "shape", None)
     if isinstance(shape, tuple) and all(type(size) is int for size in shape):
@@ -115,19 +115,10 @@ def _shape(obj: object) -> dict[str, Any]:
     return {}
 
 
-def _memory() -> int | None:
-    """The most memory that this process ever had, in bytes; None on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 Look = Callable[[Asked], dict[str, Any]]
 AT_THE_START: dict[str, Look] = {"code": _code}  # before the function can change it
-AT_THE_END: dict[str, Look] = {}  # when all that it imports is imported: "environment"
-SESSION: dict[str, Look] = {}  # at the start, each under its own name in `session`: "seeds", "hardware", "ci"
+AT_THE_END: dict[str, Look] = {"environment": _environment}  # when all that it imports is imported
+SESSION: dict[str, Look] = {"seeds": _seeds, "hardware": _hardware, "ci": _ci}  # at the start, part of the session
 
 
 def looked(look: Look, asked: Asked) -> dict[str, Any]:
@@ -184,7 +175,7 @@ class Making:
         self.data: list[dict[str, Any]] = []
         self.output: dict[str, Tail] = {}
         self._sure = True
-        self._memory = _memory()
+        self._memory = peak_memory()
         self._pid = os.getpid()
         self._began = time.perf_counter()
         self._at_the_start: dict[str, dict[str, Any]] = {}
@@ -196,6 +187,8 @@ class Making:
         """Look at what has to be looked at before anything runs; *kind* is ``track`` or ``run``."""
         making = cls(function, capture)
         making.session["kind"] = kind
+        if function is not None:
+            making.session["function"] = f"{function.__module__}:{function.__qualname__}"
         making._at_the_start = {name: looked(look, making.asked) for name, look in AT_THE_START.items()}
         making.session.update({name: looked(look, making.asked) for name, look in SESSION.items()})
         making._began = time.perf_counter()
@@ -231,7 +224,7 @@ class Making:
         """All of it as a record keeps it, up to now."""
         seen = {**self._at_the_start, **{name: looked(look, self.asked) for name, look in AT_THE_END.items()}}
         made: dict[str, Any] = {name: facts for name, facts in seen.items() if facts}
-        made["session"] = {**self.session, "duration": round(self.duration, 6), **self._grown()}
+        made["session"] = {**self.session, "duration_s": round(self.duration, 6), **self._grown()}
         if self.output:
             made["session"]["output"] = {name: tail.text(redacted) for name, tail in self.output.items()}
         if self.data:
@@ -239,10 +232,10 @@ class Making:
         return made
 
     def _grown(self) -> dict[str, Any]:
-        now = _memory()
+        now = peak_memory()
         if now is None or self._memory is None or os.getpid() != self._pid:
             return {}
-        return {"memory": {"peak": now, "growth": now - self._memory}}
+        return {"peak_memory": now, "memory_growth": now - self._memory}
 
 
 def check_params(params: Mapping[str, object], allowed: Collection[str]) -> None:
@@ -252,7 +245,7 @@ def check_params(params: Mapping[str, object], allowed: Collection[str]) -> None
         InvalidValueError: one is of a kind that cannot be kept, or looks like a secret; the message names it.
     """
     mapping_to_json(params, "params")
-    check_secrets(params, allowed)
+    check_secrets(params, allow_secret_like=allowed)
 
 
 def as_names(given: str | Iterable[str], key: str) -> frozenset[str]:

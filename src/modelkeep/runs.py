@@ -131,7 +131,7 @@ class Run:
         self.name = check_model_name(name)
         self._registry = registry
         self._making = making
-        making.session.update(id=self.id, started=registry._system.timestamp())  # noqa: SLF001  a part of it
+        making.session.update(id=self.id, began=registry._system.timestamp())  # noqa: SLF001  a part of it
         if outer is not None:
             making.session["within"] = outer.id
         self._curves = Curves()
