@@ -35,10 +35,12 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("manifest", "atrest", "packs", "packwriter", "packfiles", "chains", "bases", "targets"),
         *("stores", "serializers", "pickles", "diagnosis", "races", "remedies"),
         *("cache", "cachechoice", "packcache", "retention"),
+        *("capture",),
     ),
     0: (
         *("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
         *("schema", "samples", "fitting", "signature"),
+        *("dataset",),
     ),
 }
 FLOOR = {part: floor for floor, parts in FLOORS.items() for part in parts}

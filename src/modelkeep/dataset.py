@@ -42,6 +42,14 @@ def _is_number(_: Any, field: Any, value: Any) -> None:
         raise _refuse(field.name, value, "give a number")
 
 
+def _is_one_of(words: tuple[str, ...]) -> Any:
+    def check(_: Any, field: Any, value: Any) -> None:
+        if not isinstance(value, str) or value not in words:
+            raise _refuse(field.name, value, f"it is one of {', '.join(words)}")
+
+    return check
+
+
 def _is_fingerprint(_: Any, __: Any, value: Any) -> None:
     if value is not None and not (isinstance(value, str) and _FINGERPRINT.fullmatch(value)):
         raise _refuse("fingerprint", value, "give a scheme, its number and a digest, such as 'frame-1:6b1f…'")
@@ -79,7 +87,7 @@ class ColumnProfile:
     """
 
     nulls: int = attrs.field(validator=_is_count)
-    of: str = attrs.field(default="values", validator=attrs.validators.in_(_MEASURES))
+    of: str = attrs.field(default="values", validator=_is_one_of(_MEASURES))
     minimum: float | None = attrs.field(default=None, validator=_is_number)
     maximum: float | None = attrs.field(default=None, validator=_is_number)
     mean: float | None = attrs.field(default=None, validator=_is_number)
@@ -216,7 +224,7 @@ class DatasetFacts:
         ('frame-1', True)
     """
 
-    kind: str = attrs.field(validator=attrs.validators.in_(KINDS))
+    kind: str = attrs.field(validator=_is_one_of(KINDS))
     fingerprint: str | None = attrs.field(default=None, validator=_is_fingerprint)
     rows: int | None = attrs.field(default=None, validator=_is_count)
     columns: int | None = attrs.field(default=None, validator=_is_count)
@@ -265,9 +273,8 @@ class DatasetFacts:
             InvalidValueError: it is something else, or longer than any dataset needs.
         """
         kept = _object(value, "facts")
-        if not isinstance(kept.get("kind"), str) or kept["kind"] not in KINDS:
-            raise _refuse("kind", kept.get("kind"), f"it is one of {', '.join(KINDS)}")
-        known = {name: kept[name] for name in ("kind", "fingerprint", "rows", "columns", "size", "role") if name in kept}
+        known: dict[str, Any] = {"kind": kept.get("kind")}
+        known |= {name: kept[name] for name in ("fingerprint", "rows", "columns", "size", "role") if name in kept}
         known |= {name: _object(kept[name], name) for name in ("types", "source") if name in kept}
         if "schema" in kept:
             known["schema"] = read_schema(kept["schema"])

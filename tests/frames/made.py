@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from hypothesis import strategies as st
 
-_moments = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2250, 1, 1))
+_moments = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2250, 1, 1))  # noqa: DTZ001  naive ones are meant
 _floats = st.floats(allow_nan=True, allow_infinity=True)
 # of each kind: a type of pyarrow, and values
 SHARED: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
@@ -55,7 +56,7 @@ def tables(draw: st.DrawFn, *, least: int = 0) -> pa.Table:
 def in_chunks(table: pa.Table, cuts: list[int]) -> pa.Table:
     """The same rows, cut into chunks, some of them empty."""
     edges = [0, *sorted(min(cut, len(table)) for cut in cuts), len(table)]
-    return pa.concat_tables([table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)])
+    return pa.concat_tables([table.slice(a, b - a) for a, b in pairwise(edges)])
 
 
 def in_polars(table: pa.Table) -> pl.DataFrame:

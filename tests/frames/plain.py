@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-WHEN = dt.datetime(2026, 3, 1, 12, 30, 0, 250_000)
+WHEN = dt.datetime(2026, 3, 1, 12, 30, 0, 250_000)  # noqa: DTZ001  naive is meant
 COLUMNS: dict[str, list[Any]] = {
     "whole": [1, 2, -3],
     "whole, one missing": [1, None, 3],

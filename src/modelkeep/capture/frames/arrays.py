@@ -1,5 +1,6 @@
-"""Arrays of NumPy, tensors of torch, sparse matrices of SciPy. Strides, byte order and the format of a sparse one do not
-count; shape and dtype do.
+"""Arrays of NumPy, tensors of torch, sparse matrices of SciPy.
+
+Strides, byte order and the format of a sparse one do not count; shape and dtype do.
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ def facts_of_array(obj: Any, *, sketch: bool) -> DatasetFacts:
     Raises:
         UnknownColumnError: it holds what has no form here.
     """
-    flat = flattened(obj)
-    shape = tuple(int(size) for size in flat.values.shape)
+    array = flattened(obj)
+    shape = tuple(int(size) for size in array.values.shape)
     rows = shape[0] if shape else None
     width = int(np.prod(shape[1:])) if len(shape) > 1 else 1 if shape else None
-    least = Least() if sketch and flat.values.dtype.kind in "biufc" and rows is not None else None
-    value, missing, size = _digest(flat, least)
+    least = Least() if sketch and array.values.dtype.kind in "biufc" and rows is not None else None
+    value, missing, size = _digest(array, least)
     names = names_digest(map(str, range(width or 0)))
     return DatasetFacts(
         kind="array",
-        fingerprint=f"array-1:{digest_of('array-1', flat.word, *map(str, shape), value)}",
+        fingerprint=f"array-1:{digest_of('array-1', array.word, *map(str, shape), value)}",
         rows=rows,
         columns=width,
         size=size,
-        schema=Values(_known(flat.word), (None, *shape[1:]) if shape else (), missing),
+        schema=Values(_known(array.word), (None, *shape[1:]) if shape else (), missing),
         sketch=None if least is None else Sketch(names, least.hashes()),
     )
 
@@ -89,8 +90,8 @@ def _tensor(tensor: Any, torch: Any) -> _Flat:
         raise UnknownColumnError(f"a tensor of {word}") from None
 
 
-def _digest(flat: _Flat, least: Least | None) -> tuple[str, bool, int]:
-    values = flat.values
+def _digest(array: _Flat, least: Least | None) -> tuple[str, bool, int]:
+    values = array.values
     if values.dtype.kind not in "biufc":
         one = digested(_others(values))
         return one.digest(), one.nulls > 0, one.size
@@ -99,7 +100,7 @@ def _digest(flat: _Flat, least: Least | None) -> tuple[str, bool, int]:
     hasher = blake3(max_threads=blake3.AUTO) if values.nbytes >= _MANY else blake3()
     missing, wide = False, int(np.prod(values.shape[1:]))
     each = max(1, _AT_ONCE // max(1, wide))
-    seeds = None if least is None else _seeds(wide)
+    seeds: Array = None if least is None else _seeds(wide)
     rows = values if values.ndim else values.reshape(1)
     for start in range(0, len(rows), each):
         part = np.ascontiguousarray(rows[start : start + each]).reshape(-1)
@@ -111,7 +112,7 @@ def _digest(flat: _Flat, least: Least | None) -> tuple[str, bool, int]:
         hasher.update(flat(kept.data))
         if least is not None and wide:
             bits = number_bits(kept).reshape(-1, wide)
-            least.add(mixed(spread(bits, seeds[None, :], np.empty_like(bits)).sum(axis=1, dtype="u8")))
+            least.add(mixed(spread(bits, seeds, np.empty_like(bits)).sum(axis=1, dtype="u8")))
     return hasher.hexdigest(), missing, values.nbytes
 
 

@@ -139,7 +139,7 @@ def _exact(column: Any) -> bool:
     import pyarrow.compute as pc
 
     ends = pc.min_max(column).as_py()
-    return ends["min"] is None or (-EXACT <= ends["min"] and ends["max"] <= EXACT)
+    return ends["min"] is None or (ends["min"] >= -EXACT and ends["max"] <= EXACT)
 
 
 def _moments(column: Any, word: str, unit: str) -> Column:
@@ -179,8 +179,11 @@ def _texts(column: Any) -> Column:
     kind = column.type
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         word, plain = "string", (pa.string(), pa.large_string())
-    elif types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind) or (
-        types.is_binary_view(kind)
+    elif (
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or (types.is_binary_view(kind))
     ):
         word, plain = "bytes", (pa.binary(), pa.large_binary())
     else:
@@ -218,10 +221,11 @@ def _nested(column: Any) -> Column:
         return structs(len(whole), valid, fields, dtype="object")
     if pa.types.is_map(whole.type):
         return _nested(whole.cast(pa.list_(pa.struct([("key", whole.type.key_type), ("value", whole.type.item_type)]))))
-    if not (pa.types.is_list(whole.type) or pa.types.is_large_list(whole.type) or pa.types.is_fixed_size_list(whole.type)):
+    if not (
+        pa.types.is_list(whole.type) or pa.types.is_large_list(whole.type) or pa.types.is_fixed_size_list(whole.type)
+    ):
         raise UnknownColumnError(f"is {whole.type}")
     import pyarrow.compute as pc
 
     lengths = pc.fill_null(pc.list_value_length(whole), 0).to_numpy(zero_copy_only=False)
     return lists(lengths.astype("<i8"), valid, column_of(whole.flatten()), dtype="object")
-

@@ -125,7 +125,7 @@ def numbers(values: Array, valid: Array | None = None, **said: Any) -> Column:
         raise UnknownColumnError(f"holds {values.dtype}, of which each machine has another")
     valid = some(valid)
     word = "bool" if values.dtype.kind == "b" else values.dtype.newbyteorder("=").name
-    dtype = {"dtype": word} | said
+    dtype: dict[str, Any] = {"dtype": word} | said
     as_float = valid is not None and values.dtype.kind in "iu" and fits_float(values[valid])
 
     def read(start: int, stop: int) -> Block:
@@ -152,7 +152,7 @@ def fits_float(counts: Array) -> bool:
     """Whether all of these whole numbers are exact as float64."""
     if counts.dtype.itemsize < 8 or not counts.size:  # noqa: PLR2004  bytes
         return True
-    return bool(-EXACT <= int(counts.min()) and int(counts.max()) <= EXACT)
+    return bool(int(counts.min()) >= -EXACT and int(counts.max()) <= EXACT)
 
 
 def moments(values: Array, word: str, unit: str, valid: Array | None = None, **said: Any) -> Column:
@@ -171,7 +171,7 @@ def array_moments(values: Array, word: str | None = None, **said: Any) -> Column
         UnknownColumnError: its unit is finer than nanoseconds, or a duration in months.
     """
     kind = values.dtype.kind
-    if values.dtype == "M8[D]":
+    if kind == "M" and np.datetime_data(values.dtype) == ("D", 1):
         said = {"dtype": "date"} | said
     unit = np.datetime_data(values.dtype)[0]
     known = word or ("datetime" if kind == "M" else "duration")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -59,7 +60,7 @@ def can_describe(obj: object) -> bool:
 
 
 def _is_place(text: str) -> bool:
-    from modelkeep.capture.frames.urls import is_url
+    from modelkeep.capture.frames.addresses import is_url
 
     if not text or len(text) > 4096 or "\0" in text or "\n" in text:  # noqa: PLR2004  no path is longer
         return False
@@ -68,7 +69,7 @@ def _is_place(text: str) -> bool:
     if os.sep not in text and "/" not in text and not os.path.splitext(text)[1]:  # noqa: PTH122
         return False
     if any(mark in text for mark in "*?["):
-        return os.path.isdir(os.path.dirname(text.split("*")[0].split("?")[0].split("[")[0]) or ".")  # noqa: PTH112, PTH120
+        return os.path.isdir(os.path.dirname(re.split(r"[*?\[]", text, maxsplit=1)[0]) or ".")  # noqa: PTH112, PTH120
     return os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111
 
 
@@ -90,8 +91,8 @@ def describe(
 ) -> DatasetFacts:
     """What there is to say about a dataset: fingerprint, schema, counts, profile; nothing of it is kept.
 
-    One pass over the values, of at least 0.25 GB a second; of a file or a folder one over the bytes, unless this process
-    has read it before and it is unchanged; of a URL one request where the store names a version of the object.
+    One pass over the values; of a file or a folder one over the bytes, unless this process has read it before and it is
+    unchanged; of a URL one request where the store names a version of the object.
 
     Args:
         obj: a frame of pandas, polars or pyarrow, an array of NumPy, a tensor of torch, a sparse matrix of SciPy, a
@@ -136,7 +137,7 @@ def _why(error: Exception) -> str:
 
 
 def _source(obj: object) -> dict[str, Any]:
-    from modelkeep.capture.frames.urls import is_url, redacted
+    from modelkeep.capture.frames.addresses import is_url, redacted
 
     if not isinstance(obj, (str, PurePath)):
         return {}
@@ -177,8 +178,9 @@ def _sparse(obj: Any, *, sketch: bool) -> DatasetFacts:
 
 def _place(path: str, *, content: bool, options: Mapping[str, Any]) -> Work:
     from modelkeep.capture.frames import files, pointers, urls
+    from modelkeep.capture.frames.addresses import is_url
 
-    if urls.is_url(path):
+    if is_url(path):
         return "url", lambda: urls.facts_of_url(path, options, content=content)
     if pointers.is_pointer(path):
         return "pointer", lambda: pointers.facts_of_pointer(path)
@@ -263,4 +265,3 @@ def _several(parts: list[tuple[str, Any]], *, profile: bool, sketch: bool) -> Da
         types={name[:100]: str(one.schema)[:200] for name, one in told},
         notes=notes,
     )
-

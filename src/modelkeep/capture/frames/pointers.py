@@ -18,7 +18,9 @@ from modelkeep.digest import digest_of
 _MAX_SIZE = 4 << 20  # bytes of a pointer
 _MAX_DEPTH = 32
 _LINE = re.compile(r"( *)((?:- )*)(.*)")
-_PAIR = re.compile(r"""('(?:[^']|'')*'|"[^"\\]*"|[^\s'"#&*!|>%@`{}\[\],:-][^'"#]*?|[^\s'"#&*!|>%@`{}\[\],:-]):(?: +(.*))?""")
+_PAIR = re.compile(
+    r"""('(?:[^']|'')*'|"[^"\\]*"|[^\s'"#&*!|>%@`{}\[\],:-][^'"#]*?|[^\s'"#&*!|>%@`{}\[\],:-]):(?: +(.*))?"""
+)
 _DIGEST = re.compile(r"[0-9a-f]{32,128}(\.dir)?")
 
 
@@ -76,7 +78,7 @@ def _outs(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _out(out: Any) -> dict[str, Any]:
     if not isinstance(out, dict) or not isinstance(out.get("path"), str):
-        raise ValueError("an out without a path")
+        raise ValueError("an out without a path")  # noqa: TRY004  as all that is odd here
     name = next((name for name in ("md5", "etag", "checksum") if name in out), None)
     value = "" if name is None else str(out[name])
     if name is None or (name == "md5" and not _DIGEST.fullmatch(value)) or not value or len(out["path"]) > 1000:  # noqa: PLR2004
@@ -93,13 +95,13 @@ def _out(out: Any) -> dict[str, Any]:
 
 
 def parsed(text: str) -> Any:
-    """Mappings, lists and words; each word stays text.
+    r"""Mappings, lists and words; each word stays text.
 
     Raises:
         ValueError: something else of YAML; names the line.
 
     Example:
-        >>> parsed("outs:\\n- md5: a1\\n  path: 'x y.csv'\\n")
+        >>> parsed("outs:\n- md5: a1\n  path: 'x y.csv'\n")
         {'outs': [{'md5': 'a1', 'path': 'x y.csv'}]}
     """
     lines = [line for number, one in enumerate(text.splitlines(), 1) for line in _split(number, one)]

@@ -16,7 +16,6 @@ import numpy as np
 from modelkeep.capture.frames.columns import Array
 from modelkeep.dataset import SKETCH, Sketch
 
-MOST = 1 << 24  # row hashes that are compared exactly: 128 MiB
 _Z = 1.959963984540054  # of the normal distribution, for 95 %
 
 
@@ -106,4 +105,6 @@ def _estimated(count: int, of: int) -> Overlap:
     scale = 1 + _Z**2 / of
     middle = (share + _Z**2 / (2 * of)) / scale
     half = _Z * math.sqrt(share * (1 - share) / of + _Z**2 / (4 * of**2)) / scale
-    return Overlap(share, max(0.0, middle - half), min(1.0, middle + half), exact=False)
+    low = max(0.0, middle - half) if count else 0.0
+    high = min(1.0, middle + half) if count < of else 1.0
+    return Overlap(share, low, high, exact=False)

@@ -174,7 +174,9 @@ def tell(columns: Sequence[tuple[str, Column]], *, profile: bool, sketch: bool, 
 
 
 def _left_out(count: int, *, profile: bool) -> list[str]:
-    notes = [f"profile: only of the first {MAX_PROFILED} of {count} columns"] if profile and count > MAX_PROFILED else []
+    notes = (
+        [f"profile: only of the first {MAX_PROFILED} of {count} columns"] if profile and count > MAX_PROFILED else []
+    )
     return notes + ([f"schema unknown: {count} columns are too many to name"] if count > _MAX_NAMED else [])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from blake3 import blake3
 
+from modelkeep.capture.frames.addresses import redacted
 from modelkeep.capture.frames.columns import UnknownColumnError
 from modelkeep.capture.frames.files import facts_of_path
 from modelkeep.dataset import DatasetFacts
@@ -17,40 +17,8 @@ from modelkeep.digest import digest_of
 SMALL = 64 << 20  # bytes that are read without being asked for
 _PART = 1 << 22
 _MAX_OBJECTS = 100_000
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 # what stores call one state of an object; the first that is there counts
 _NAMES = ("VersionId", "version_id", "generation", "ETag", "etag", "content_md5", "md5Hash", "checksum", "mD5")
-
-
-def is_url(text: str) -> bool:
-    """Whether a text is a URL, plain or chained.
-
-    Example:
-        >>> is_url("s3://bucket/train.parquet"), is_url("simplecache::s3://bucket/x"), is_url("C:/x")
-        (True, True, False)
-    """
-    return bool(_URL.match(text))
-
-
-def redacted(url: str) -> str:
-    """A URL without user, password, query and fragment.
-
-    Example:
-        >>> redacted("https://me:secret@host:8080/a/b.csv?sig=abc#x")
-        'https://host:8080/a/b.csv'
-        >>> redacted("simplecache::s3://key:secret@bucket/x")
-        'simplecache::s3://bucket/x'
-    """
-    return "::".join(_without(part) for part in url.split("::"))
-
-
-def _without(url: str) -> str:
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return scheme if re.fullmatch(r"[A-Za-z0-9+.-]*", scheme) else "…"
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def facts_of_url(url: str, options: Mapping[str, Any], *, content: bool) -> DatasetFacts:
@@ -85,7 +53,9 @@ def facts_of_url(url: str, options: Mapping[str, Any], *, content: bool) -> Data
             source={"url": shown, name: value},
         )
     if not content and (size is None or size > SMALL):
-        raise UnknownColumnError("the store names no version of it, and it is too large to be read unasked: content=True")
+        raise UnknownColumnError(
+            "the store names no version of it, and it is too large to be read unasked: content=True"
+        )
     kept, count = _read(files, path)
     return DatasetFacts(kind="url", fingerprint=f"file-1:{kept}", size=count, source={"url": shown})
 
@@ -127,9 +97,10 @@ def _folder(files: Any, path: str, shown: str) -> DatasetFacts:
             raise UnknownColumnError("the store names no versions of its objects; give them one by one, or a copy")
         lines += [key.removeprefix(base), str(_size(found[key])), name.lower(), _text(found[key][name])]
     sizes = [_size(one) for one in found.values()]
+    quoted = (line.encode("unicode_escape").decode() for line in lines)  # one line each
     return DatasetFacts(
         kind="url",
-        fingerprint=f"store-1:{digest_of('store-1', _place(shown), *(line.encode('unicode_escape').decode() for line in lines))}",
+        fingerprint=f"store-1:{digest_of('store-1', _place(shown), *quoted)}",
         size=None if None in sizes else sum(size for size in sizes if size is not None),
         source={"url": shown, "files": str(len(found))},
     )
