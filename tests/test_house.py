@@ -46,6 +46,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("schema", "samples", "fitting", "signature"),
         *("code", "redaction", "secretnames", "secretshapes"),
         *("environment", "environmentdiff", "installed", "machine", "session", "releasenumbers", "bounds"),
+        *("dataset",),
     ),
 }
 FLOOR = {part: floor for floor, parts in FLOORS.items() for part in parts}

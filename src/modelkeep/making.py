@@ -45,6 +45,10 @@ class Asked:
 
 def dataset_facts(role: str, obj: object) -> dict[str, Any]:
     """What is told of a dataset; with ``fingerprint`` if it has one."""
+    from modelkeep.capture.frames import can_describe, describe
+
+    if can_describe(obj):
+        return describe(obj, role=role).to_json()
     kind = type(obj)
     return {"role": role, "type": f"{kind.__module__}.{kind.__qualname__}", **_shape(obj)}
 
@@ -245,7 +249,7 @@ def check_params(params: Mapping[str, object], allowed: Collection[str]) -> None
         InvalidValueError: one is of a kind that cannot be kept, or looks like a secret; the message names it.
     """
     mapping_to_json(params, "params")
-    check_secrets(params, allow_secret_like=allowed)
+    check_secrets(params, allowed)
 
 
 def as_names(given: str | Iterable[str], key: str) -> frozenset[str]:
