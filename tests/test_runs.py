@@ -277,9 +277,9 @@ def test_a_version_has_what_was_said_of_its_run(registry: Registry) -> None:
     assert (version.tags, version.notes, version.label) == ({"team": "growth", "x": "y"}, "wider", "1.0.0")
     assert [str(parent) for parent in version.parents] == ["churn:1"]
     made = version.record.made
-    assert [(facts["role"], facts["type"], facts["shape"]) for facts in made["data"]] == [
-        ("train", "numpy.ndarray", [5, 2]),
-        ("valid", "numpy.ndarray", [3]),
+    assert [(facts["role"], facts["kind"], facts["rows"]) for facts in made["data"]] == [
+        ("train", "array", 5),
+        ("valid", "array", 3),
     ]
     session = made["session"]
     assert (session["id"], session["kind"]) == (run.id, "run")

@@ -11,6 +11,7 @@ import math
 import pickle
 import threading
 import warnings
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +34,8 @@ from modelkeep.stores.wrappers import Recording, Wrapper
 from modelkeep.track import last_run
 
 registry = Registry(MemoryStore())
-calls: list[str] = []  # tracked functions must not enclose it, or no run of theirs is known to be the same
+# no list: what a module-level list holds is part of the code that reads it
+calls: deque[str] = deque()
 
 
 @pytest.fixture(autouse=True)
@@ -121,13 +123,13 @@ def test_arguments_and_defaults_become_parameters_and_data_becomes_datasets() ->
     train(frame, np.zeros((5, 2)), 1, 2, model=Reader, rate=0.1, splits={"a": np.zeros(1), "b": np.zeros(2)})
     version = last_run(train).version
     assert version.params == {"depth": 6, "rate": 0.1, "more": (1, 2)}
-    data = {facts["role"]: (facts["type"], facts.get("shape")) for facts in version.record.made["data"]}
+    data = {facts["role"]: (facts["kind"], facts.get("rows")) for facts in version.record.made["data"]}
     assert data == {
-        "frame": (f"{type(frame).__module__}.DataFrame", [3, 2]),
-        "array": ("numpy.ndarray", [5, 2]),
-        "where": ("pathlib.PosixPath", None),
-        "splits.a": ("numpy.ndarray", [1]),
-        "splits.b": ("numpy.ndarray", [2]),
+        "frame": ("frame", 3),
+        "array": ("array", 5),
+        "where": ("file", None),
+        "splits.a": ("array", 1),
+        "splits.b": ("array", 2),
     }
     assert session(version)["arguments"] == {"model": "builtins.type"}
 
@@ -226,7 +228,7 @@ def test_a_parameter_that_looks_like_a_secret_is_an_error_before_anything_runs(m
     monkeypatch.setattr(making, "check_secrets", refuses)
     with pytest.raises(InvalidValueError, match="token looks like a secret"):
         registry.track("churn")(lambda token: calls.append("ran"))("x")
-    assert calls == []
+    assert [*calls] == []
     allowed = registry.track("churn", allow_secret_like={"token"})(lambda token: weights())
     allowed("x")
     assert last_run(allowed).version.params == {"token": "x"}
@@ -638,7 +640,7 @@ def test_a_run_of_the_same_code_and_parameters_is_noted() -> None:
     assert last_run(train).same_as == registry.get("churn:1")
     assert last_run(train).version.number == 4
     assert session(last_run(train).version)["same_as"] == "churn:1"
-    assert calls == ["depth 6", "depth 7", "other 6", "depth 6"]
+    assert [*calls] == ["depth 6", "depth 7", "other 6", "depth 6"]
 
 
 def test_a_note_does_not_keep_anybody_from_training_where_warnings_are_errors() -> None:
@@ -654,15 +656,15 @@ def test_reuse_gives_back_what_the_run_gave_and_runs_nothing() -> None:
     train = registry.track("churn", metric="auc", reuse=True)(fit)
     first = train()
     model, metrics = train()
-    assert calls == ["depth 6"]
+    assert [*calls] == ["depth 6"]
     assert (model["w"].tolist(), metrics) == (first[0]["w"].tolist(), first[1])
     assert last_run(train).version == registry.get("churn:1")
     assert last_run(train).same_as == registry.get("churn:1")
     train(8)
-    assert calls == ["depth 6", "depth 8"]
+    assert [*calls] == ["depth 6", "depth 8"]
     registry.get("churn:1").delete()
     train()
-    assert calls == ["depth 6", "depth 8", "depth 6"]
+    assert [*calls] == ["depth 6", "depth 8", "depth 6"]
 
 
 def test_reuse_gives_a_bare_model_where_one_was_returned() -> None:
@@ -675,7 +677,7 @@ def test_parameters_that_came_while_it_ran_do_not_hide_a_run() -> None:
     train = registry.track("churn", reuse=True)(_logging)
     train(1)
     train(1)
-    assert calls == ["ran"]
+    assert [*calls] == ["ran"]
 
 
 def _logging(a: int) -> Any:
@@ -696,7 +698,7 @@ def test_nothing_is_reused_where_something_unknown_went_in() -> None:
             return weights()
 
     functions: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
-        (registry.track("churn", reuse=True)(weights), (np.zeros(()),)),  # a dataset without a fingerprint
+        (registry.track("churn", reuse=True)(_taking), (Path("nowhere"),)),  # a dataset without a fingerprint
         (registry.track("churn", reuse=True)(_taking), (object(),)),
         (registry.track("churn", reuse=True)(enclosing), ()),
         (Trainer().method, ()),
@@ -722,13 +724,11 @@ def test_what_a_function_encloses_is_part_of_what_it_is() -> None:
     assert len(registry.model("churn").versions()) == 2
 
 
-def test_data_with_a_fingerprint_is_known_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = making.dataset_facts
-    monkeypatch.setattr(making, "dataset_facts", lambda role, obj: {**facts(role, obj), "fingerprint": str(obj.sum())})
+def test_data_with_a_fingerprint_is_known_again() -> None:
     train = registry.track("churn", reuse=True)(_mean)
     for x in (np.zeros(3), np.zeros(3), np.ones(3)):
         train(x)
-    assert calls == ["mean", "mean"]
+    assert [*calls] == ["mean", "mean"]
 
 
 def _mean(x: Any) -> Any:
@@ -736,7 +736,7 @@ def _mean(x: Any) -> Any:
     return {"w": x.mean()}
 
 
-def test_comments_layout_docstrings_and_decorators_do_not_make_other_code_and_a_number_does() -> None:
+def test_comments_layout_and_docstrings_do_not_make_other_code_and_a_number_or_decorator_does() -> None:
     spaces: list[dict[str, Any]] = [{}, {}, {}, {}]
     texts = [
         "def f(a):\n    return {'w': a + 1}\n",
@@ -752,8 +752,8 @@ def test_comments_layout_docstrings_and_decorators_do_not_make_other_code_and_a_
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
         exec(compile(text, name, "exec"), space)
         keys.append(making.Making.begin(space["f"], kind="track").key({}))
-    assert keys[0] == keys[1] == keys[3] != keys[2]
-    assert keys[0] is not None
+    assert keys[0] == keys[1]
+    assert len({keys[0], keys[2], keys[3], None}) == 4
 
 
 class Broken(Wrapper):
@@ -772,11 +772,11 @@ def test_a_store_that_cannot_be_read_does_not_keep_anybody_from_training() -> No
     train()
     store.broken = True
     train()
-    assert calls == ["depth 6", "depth 6"]
+    assert [*calls] == ["depth 6", "depth 6"]
     assert last_run(train).same_as is None
     store.broken = False
     train()
-    assert calls == ["depth 6", "depth 6"]
+    assert [*calls] == ["depth 6", "depth 6"]
     assert [version.number for version in there.model("churn").versions()] == [2, 1]
 
 
@@ -786,7 +786,7 @@ def test_a_module_that_loads_as_its_weights_alone_is_run_anew() -> None:
     train()
     with pytest.warns(UserWarning, match=r"churn:1 .* run anew"):
         assert isinstance(train(), torch.nn.Module)
-    assert calls == ["module", "module"]
+    assert [*calls] == ["module", "module"]
 
 
 def test_what_needs_trust_is_reused_with_trust_and_run_anew_without() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from types import FunctionType
 from typing import Any
 
 import attrs
@@ -101,10 +102,11 @@ def _ci(_: Asked) -> dict[str, Any]:
 
 
 def _enclosed(function: Callable[..., Any] | None) -> dict[str, Any] | None:
-    """The plain values of functions around this one that it uses; None where it uses others too."""
-    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    """The plain values of functions around this one that it uses; None where it uses others too, or has a state."""
+    if not isinstance(function, FunctionType):  # a partial, or an object that can be called
+        return None
     found = {}
-    for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=True):
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             found[name] = to_json(cell.cell_contents, name)
         except ValueError:  # empty yet, or no plain value
@@ -192,7 +194,8 @@ class Making:
         making = cls(function, capture)
         making.session["kind"] = kind
         if function is not None:
-            making.session["function"] = f"{function.__module__}:{function.__qualname__}"
+            kind = type(function)  # of an object that can be called, and of a partial, the class has the name
+            making.session["function"] = getattr(function, "__qualname__", kind.__qualname__)
         making._at_the_start = {name: looked(look, making.asked) for name, look in AT_THE_START.items()}
         making.session.update({name: looked(look, making.asked) for name, look in SESSION.items()})
         making._began = time.perf_counter()
