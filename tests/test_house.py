@@ -22,6 +22,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
     3: (
         *("registry", "facts", "given", "saving", "model", "modelversion", "modelvariant", "arguments", "tensors"),
         *("versionfacts", "usable", "beside", "prediction", "golden", "comparing"),
+        *("datasets", "datasetversion", "datafiles", "dataseeing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
     ),
     2: (

@@ -44,8 +44,10 @@ class Facts:
     notes: str = ""
     parents: tuple[Parent, ...] = ()
     origin: Origin | None = None
+    made: Mapping[str, Any] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
+        mapping_to_json(self.made, "made")
         mapping_to_json(self.params, "params")
         metrics_to_json(self.metrics, "metrics")
         check_tags(self.tags)
@@ -66,6 +68,7 @@ class Facts:
             notes=self.notes,
             parents=self.parents,
             origin=self.origin,
+            made=dict(self.made),
             serializer=serializer.name,
             serializer_format=serializer.format,
             packages=installed_versions(serializer.packages),

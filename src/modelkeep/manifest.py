@@ -45,7 +45,7 @@ from modelkeep.version import (
 MAGIC = b"MKMANIF1"
 _LENGTHS = struct.Struct("<III")
 _PIECE = struct.Struct("<32s32sHBBIQII")
-_LATER = ("parts", "signature", "golden", "tier")  # left out of a record where there are none
+_LATER = ("parts", "signature", "golden", "tier", "made")  # left out of a record where there are none
 _MAX_PART = 32 * 1024 * 1024  # bytes, uncompressed, of head and record each: what a reader is willing to unpack
 
 MAX_PIECE = 64 * 1024 * 1024  # bytes; what a reader unpacks at once
@@ -300,6 +300,7 @@ def encode_record(record: Record) -> bytes:
     facts = _converter().unstructure(record)
     facts["params"] = mapping_to_json(record.params, "params")
     facts["metrics"] = metrics_to_json(record.metrics, "metrics")
+    facts["made"] = mapping_to_json(record.made, "made")
     for name in _LATER:
         if not facts[name]:  # as older releases wrote it, and read it
             del facts[name]
@@ -331,6 +332,7 @@ def parse_record(raw: bytes) -> Record:
     try:
         facts = orjson.loads(_small_enough(raw, "it"))
         facts.update(params=from_json(facts["params"]), metrics=from_json(facts["metrics"]))
+        facts.update(made=from_json(facts.get("made", {})))
         record: Record = _converter().structure(facts, Record)
     except Exception as error:  # noqa: BLE001  cattrs raises groups of whatever the fields raise
         raise ManifestError(f"its record cannot be read: {error}") from None

@@ -251,6 +251,22 @@ class Tolerance:
         return cls(value["rtol"], value["atol"])
 
 
+def check_made(_: object, __: object, value: object) -> None:
+    """Refuse what a record cannot say of what made a version; keys of a newer release stay.
+
+    Raises:
+        InvalidValueError: `code`, `environment` or `session` is no object, or `data` no list of objects.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidValueError(f"made is a {type(value).__name__}; it is an object", key="made")
+    for name in ("code", "environment", "session"):
+        if not isinstance(value.get(name, {}), Mapping):
+            raise InvalidValueError(f"made.{name} is a {type(value[name]).__name__}; it is an object", key="made")
+    listed = value.get("data", [])
+    if not isinstance(listed, list) or not all(isinstance(one, Mapping) for one in listed):
+        raise InvalidValueError("made.data is no list of objects", key="made")
+
+
 @attrs.frozen(kw_only=True)
 class Record:
     """What a version knows about itself from its save; it never changes.
@@ -273,6 +289,7 @@ class Record:
         golden: how far a replay of the golden inputs may lie from the golden outputs.
         tier: what the gate of trust said of the model's form at the save, for people to read; None where that takes a
             look into the files. The gate itself never asks a record.
+        made: what made it: `code`, `environment` and `session` as objects, `data` as a list; see design note 11.
     """
 
     params: dict[str, Any]
@@ -291,6 +308,7 @@ class Record:
     signature: Signature | None = None
     golden: Tolerance | None = None
     tier: str | None = None
+    made: dict[str, Any] = attrs.field(factory=dict, validator=check_made)
 
     @parts.validator
     def _check_parts(self, _: object, value: Mapping[object, object]) -> None:
