@@ -2,7 +2,7 @@
 
 A table of 1,000,000 rows and 9 columns; 10,000 rows are replaced in one place, inserted, put in front, appended,
 deleted, or replaced at random places. ``parquet`` is what `save_dataset(frame, keep=True)` writes. ``plain parquet`` is
-a file that pyarrow wrote by its own defaults, and ``tensors`` a dict of arrays, which is kept as tensors: how each fares
+a file that pyarrow wrote by its own defaults, and ``tensors`` a dict of arrays, kept as tensors: how each fares
 says why Parquet is cut by content. A size is in bytes of packs, in parts of those of the first version.
 """
 

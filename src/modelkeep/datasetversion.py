@@ -228,7 +228,7 @@ class Dataset:
         found = equal(self.fingerprint, given)
         if found is None:
             raise InvalidValueError(
-                f"whether this is {self.ref} cannot be told: its fingerprint is {self.fingerprint}, this one's {given}; "
+                f"whether this is {self.ref} cannot be told: its fingerprint is {self.fingerprint}, not {given}; "
                 "give the data in the form in which it was saved",
                 key="data",
             )
