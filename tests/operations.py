@@ -12,7 +12,8 @@ import numpy as np
 
 import modelkeep as mk
 from modelkeep._compact import plan_compaction
-from modelkeep.errors import DeletedError, IntegrityError, UnknownModelError
+from modelkeep.datasetversion import Dataset
+from modelkeep.errors import DeletedError, IntegrityError, UnknownDatasetError, UnknownModelError
 from modelkeep.modelvariant import Variant
 from modelkeep.registry import Registry
 from modelkeep.stores.memory import MemoryStore
@@ -77,6 +78,22 @@ def _in_use(registry: Registry) -> None:
     registry.model("shut").close()
 
 
+def values(seed: int) -> Any:
+    """The array that is saved as a dataset; all of them share a tensor of 80 KB."""
+    return {"shared": _FROM, "own": np.arange(3_000) + seed}
+
+
+def keep(registry: Registry, seed: int) -> Dataset:
+    return registry.save_dataset(values(seed), "sales", keep=True, notes=str(seed))
+
+
+def _with_data(registry: Registry) -> None:
+    """Two versions of a dataset beside models."""
+    _in_use(registry)
+    for seed in (1, 2):
+        keep(registry, seed)
+
+
 def _deleted(registry: Registry) -> None:
     _in_use(registry)
     registry.get("churn:2").delete()
@@ -105,6 +122,18 @@ def numbers(registry: Registry) -> list[int]:
         return sorted(version.number for version in registry.model("churn").versions(deleted=True))
     except UnknownModelError:
         return []
+
+
+def kept(registry: Registry) -> list[int]:
+    """The versions of the dataset, each of which is as it was saved."""
+    try:
+        versions = registry.dataset("sales").versions
+    except UnknownDatasetError:
+        return []
+    for version in versions:
+        loaded, expected = version.load(), values(int(version.notes))
+        assert all(np.array_equal(loaded[name], expected[name]) for name in expected), f"{version} is not what was kept"
+    return sorted(version.number for version in versions)
 
 
 def holder(registry: Registry) -> int | None:
@@ -153,6 +182,21 @@ def _guest() -> Registry:
     for seed in (LARGE, LARGE + 1):
         registry.save(weights(seed), "guest").promote("production")
     return registry
+
+
+@cache
+def _lender() -> Registry:
+    registry = Registry(MemoryStore())
+    for seed in (1, 2):
+        keep(registry, seed)
+    return registry
+
+
+def _has_lent(registry: Registry) -> bool:
+    try:
+        return kept(registry) == [1, 2]
+    except IntegrityError:
+        return False
 
 
 def _holds_guest(registry: Registry) -> bool:
@@ -214,6 +258,9 @@ OPERATIONS = {
     "load": Operation(_loads, lambda _: True),
     "list": Operation(_lists, lambda _: True),
     "pull": Operation(lambda r: r.pull("guest", source=_guest()._store), _holds_guest, whole=False),
+    "keep first dataset": Operation(lambda r: keep(r, 9), lambda r: kept(r) == [1], _nothing),
+    "keep dataset": Operation(lambda r: keep(r, 9), lambda r: kept(r) == [1, 2, 3], _with_data),
+    "pull dataset": Operation(lambda r: r.pull("datasets/sales", source=_lender()._store), _has_lent, whole=False),
     "compact": Operation(lambda r: r.storage.compact("churn"), _is_compact, _grown, whole=False),
     "collect": Operation(lambda r: r.storage.collect(grace=timedelta(0)), _is_clean, _grown, whole=False),
     "erase": Operation(lambda r: one(r).erase("request 7"), lambda r: 1 in purged(r), _grown, whole=False),
@@ -230,10 +277,17 @@ def _is_open(registry: Registry, name: str) -> bool | None:
         return None
 
 
+def _seen_data(registry: Registry) -> list[int] | None:
+    try:
+        return kept(registry)
+    except IntegrityError:  # it is being pulled, or was in part
+        return None
+
+
 def snapshot(store: Store) -> dict[str, Any]:
     """What a new registry sees."""
     registry = Registry(store)
-    seen: dict[str, Any] = {"numbers": numbers(registry)}
+    seen: dict[str, Any] = {"numbers": numbers(registry), "kept": _seen_data(registry)}
     if seen["numbers"]:
         model = registry.model("churn")
         seen["aliases"] = {alias: version.number for alias, version in model.aliases.items()}
@@ -261,7 +315,9 @@ def faults(store: Store) -> list[str]:
     registry, keys = Registry(store), {item.key for item in store.list("")}
     if "modelkeep.json" not in keys:
         return []
-    hidden = "no key" if "models/guest/origin.json" in keys else "models/guest/"
+    hidden = tuple(prefix for prefix in ("models/guest/", "datasets/sales/") if f"{prefix}origin.json" not in keys)
+    if _seen_data(registry) is not None:  # born here, or wholly here
+        hidden = hidden[:1] if "models/guest/" in hidden else ()
     findings = [one for one in registry.storage.verify().findings if one.kind not in HARMLESS]
     found = [str(one) for one in findings if not one.key.startswith(hidden)]
     for number in numbers(registry):

@@ -23,7 +23,7 @@ from modelkeep.system import System
 from operations import OPERATIONS, Operation, faults, numbers, one, snapshot, weights
 
 # catalogue trouble only warns, by design: nothing is resolved by it
-pytestmark = pytest.mark.filterwarnings("ignore:registry.models\\(\\) will not list")
+pytestmark = pytest.mark.filterwarnings("ignore:registry.(models|datasets)\\(\\) will not list")
 
 QUICK = System(sleep=lambda _: None)
 LOST_REQUEST, LOST_REPLY, REFUSED, DENIED = "lost request", "lost reply", "refused", "denied"

@@ -20,9 +20,10 @@ FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
     4: ("integrations", "testing", "cli", "pages", "upkeep", "verifying", "demo", "__main__"),
     3: (
-        *("registry", "registrysaves", "registryplace", "facts", "given", "saving", "model", "arguments", "tensors"),
-        *("modelversion", "modelvariant", "loadable", "versionfacts", "usable"),
+        *("registry", "registrydatasets", "registrysaves", "registryplace", "facts", "given", "saving"),
+        *("model", "modelversion", "modelvariant", "loadable", "versionfacts", "usable", "arguments", "tensors"),
         *("beside", "prediction", "golden", "comparing"),
+        *("datasets", "datasetversion", "datafiles", "dataseeing"),
         *("storage", "usage", "listing", "doctor", "policy", "settlement"),
         *("track", "runs", "making", "calls", "choosing"),
         *("restoring", "venvs"),

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import groupby, islice
+from itertools import islice
 
 from modelkeep._line import Line
 from modelkeep.errors import ConflictError, InvalidNameError
 from modelkeep.folds.releases import ERASE, Releases
 from modelkeep.folds.rules import Op
 from modelkeep.folds.versions import Condemn, Move, Versions
-from modelkeep.layout import data_prefix, pack_key
-from modelkeep.ref import decode_name
+from modelkeep.layout import SHELVES, data_prefix, line_of, pack_key
 from modelkeep.stores.port import Store, StoredObject
 from modelkeep.version import is_pack
 
@@ -133,7 +132,7 @@ def _batches(packs: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def lying(store: Store, name: str | None = None) -> dict[str, dict[str, StoredObject]]:
-    """The packs that lie there, by model and id, those of closed models too. One listing.
+    """The packs that lie there, by line and id, those of closed models too. One listing for each shelf.
 
     Args:
         store: where.
@@ -141,12 +140,12 @@ def lying(store: Store, name: str | None = None) -> dict[str, dict[str, StoredOb
     """
     if name is not None:
         return {name: _packs(name, store.list(data_prefix(name)))}
-    found = {}
-    for part, items in groupby(store.list("models/"), key=lambda item: item.key.split("/")[1]):
-        with suppress(InvalidNameError):  # not ours; verify reports it
-            here = decode_name(part)
-            found[here] = _packs(here, items)
-    return dict(sorted(found.items()))
+    found: dict[str, list[StoredObject]] = {}
+    for shelf in SHELVES:
+        for item in store.list(shelf):
+            with suppress(InvalidNameError):  # not ours; verify reports it
+                found.setdefault(line_of(item.key), []).append(item)
+    return {here: _packs(here, found[here]) for here in sorted(found)}
 
 
 def sizes(line: Line) -> dict[str, int]:

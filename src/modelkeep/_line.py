@@ -1,4 +1,4 @@
-"""One model's journals, opened once per process: what `RegisteredModel`, `ModelVersion` and saves share."""
+"""The journals of a model or dataset, opened once per process: what `RegisteredModel`, versions and saves share."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from modelkeep.errors import (
     ModelkeepError,
     ObjectExistsError,
     StoreError,
+    UnknownDatasetError,
     UnknownModelError,
     UnknownVersionError,
     UnsettledError,
@@ -32,7 +33,15 @@ from modelkeep.folds import releases as used
 from modelkeep.folds import versions as made
 from modelkeep.folds.rules import Op
 from modelkeep.journal import Journal
-from modelkeep.layout import catalog_key, entry_key, journal_prefix, text_key
+from modelkeep.layout import (
+    catalog_key,
+    entry_key,
+    is_dataset,
+    journal_prefix,
+    own_name,
+    text_key,
+    word_for,
+)
 from modelkeep.values import check_text
 
 JournalName = Literal["versions", "releases", "notes"]
@@ -64,7 +73,7 @@ class Line:
 
     Args:
         home: the registry.
-        name: the model.
+        name: the model; of a dataset ``datasets/`` and its name.
         versions: what exists.
         releases: what is in use.
         notes: what people say.
@@ -115,10 +124,17 @@ class Line:
 
     def unknown(self) -> UnknownModelError:
         """The error for a name under which nothing was saved."""
-        return UnknownModelError(
-            f"there is no model {self.name!r} in {self.home.store.url}; save one, or see registry.models()",
-            name=self.name,
+        what, own = word_for(self.name), own_name(self.name)
+        error = UnknownDatasetError if is_dataset(self.name) else UnknownModelError
+        return error(
+            f"there is no {what} {own!r} in {self.home.store.url}; save one, or see registry.{what}s()", name=own
         )
+
+    def opened_as(self, number: int) -> str:
+        """The call that gives a version of this line, deleted or not; for messages."""
+        if is_dataset(self.name):
+            return f"registry.dataset('{own_name(self.name)}:{number}', deleted=True)"
+        return f"registry.model({self.name!r}).version({number})"
 
     def line(self, number: int) -> made.Line:
         """The journal's line about a version, as far as read.
@@ -145,8 +161,7 @@ class Line:
             )
         if number in state.deleted:
             raise DeletedError(
-                f"{self.name}:{number} is deleted; bring it back with "
-                f"registry.model({self.name!r}).version({number}).restore()",
+                f"{self.name}:{number} is deleted; bring it back with {self.opened_as(number)}.restore()",
                 name=self.name,
                 number=number,
             )
@@ -223,4 +238,5 @@ class Line:
                 self.home.store.create(catalog_key(self.name), b"")
         except StoreError as error:
             with suppress(Warning):  # where warnings are errors, this one must not undo a save
-                warnings.warn(f"registry.models() will not list {self.name}: {error}", stacklevel=2)
+                listing = f"registry.{word_for(self.name)}s()"
+                warnings.warn(f"{listing} will not list {own_name(self.name)}: {error}", stacklevel=2)

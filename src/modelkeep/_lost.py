@@ -10,7 +10,7 @@ import attrs
 from modelkeep._expected import Expected, parts_of
 from modelkeep._line import Line
 from modelkeep.errors import MissingObjectError, StoreError
-from modelkeep.layout import pack_key
+from modelkeep.layout import own_name, pack_key
 from modelkeep.manifest import ManifestError
 
 
@@ -19,8 +19,8 @@ class Loss:
     """A version that cannot be loaded as long as objects are not as they were written.
 
     Args:
-        ref: the version, ``churn:3``, or a variant, ``churn:3/onnx-int8``, of one that may be whole itself; where not
-            even numbers can be told, all of the model, ``churn``.
+        ref: the version, ``churn:3``, or ``datasets/sales:3`` of a dataset; or a variant, ``churn:3/onnx-int8``, of one
+            that may be whole itself; where not even numbers can be told, all of the model, ``churn``.
         aliases: the aliases that stand on it.
         objects: the keys of the objects to blame; brought back as they were, the version loads again.
     """
@@ -32,7 +32,7 @@ class Loss:
     @property
     def is_variant(self) -> bool:
         """Whether it is a variant, and no version."""
-        return "/" in self.ref  # no name has that
+        return "/" in own_name(self.ref)  # no name has that
 
     def __str__(self) -> str:
         return f"{self.ref} ({', '.join(self.aliases)})" if self.aliases else self.ref

@@ -25,6 +25,7 @@ class Report:
         whole: how many versions load, with their variants or without; if `quick`, as far as sizes and manifests tell.
         repairs: what a repair did, and tried to.
         quick: whether only the structure was looked at.
+        datasets: how many datasets were read.
     """
 
     findings: tuple[Finding, ...]
@@ -35,6 +36,7 @@ class Report:
     whole: int = 0
     repairs: tuple[Repair, ...] = ()
     quick: bool = False
+    datasets: int = 0
 
     @property
     def ok(self) -> bool:

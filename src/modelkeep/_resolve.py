@@ -27,7 +27,7 @@ from modelkeep.errors import (
     shown,
 )
 from modelkeep.folds import versions
-from modelkeep.layout import pack_key
+from modelkeep.layout import is_dataset, own_name, pack_key, word_for
 from modelkeep.manifest import Manifest, ManifestError, parse_record
 from modelkeep.packfiles import PackFiles
 from modelkeep.packs import PAGED, missing_pack, read_manifest
@@ -100,7 +100,7 @@ def found_variant(known: versions.Line, kind: str) -> Found:
 def _by_number(line: Line, selector: object) -> Found:
     with line.versions.lock:  # no other thread folds on while this one looks through the versions
         line.read()
-        if not line.versions.state.is_open:
+        if not line.versions.state.is_open and line.versions.state.highest:  # it was open, and is not
             _warn_closed(line)
         number = _number(line, selector)
         line.check_alive(number)
@@ -109,7 +109,8 @@ def _by_number(line: Line, selector: object) -> Found:
 
 
 def _warn_closed(line: Line) -> None:
-    warnings.warn(f"the model {line.name!r} was closed; it takes no more versions", stacklevel=5)
+    what = f"{word_for(line.name)} {own_name(line.name)!r}"
+    warnings.warn(f"the {what} was closed; it takes no more versions", stacklevel=5)
 
 
 def _by_alias(line: Line, alias: str) -> Found:
@@ -119,9 +120,9 @@ def _by_alias(line: Line, alias: str) -> Found:
         line.read()
         known = ", ".join(sorted(line.releases.state.stacks)) or "none"
         raise UnknownAliasError(
-            f"{line.name!r} has no alias {alias!r}; it has {known}. Set it with "
-            f"registry.get('{line.name}:N').promote({alias!r})",
-            name=line.name,
+            f"{own_name(line.name)!r} has no alias {alias!r}; it has {known}. Set it with "
+            f"registry.{'dataset' if is_dataset(line.name) else 'get'}('{own_name(line.name)}:N').promote({alias!r})",
+            name=own_name(line.name),
             alias=alias,
         )
     if line.versions.head and not line.versions.state.is_open:  # as far as this process has read

@@ -28,20 +28,23 @@ from modelkeep.errors import (
 )
 from modelkeep.journal import Journal
 from modelkeep.layout import (
-    CATALOG,
+    CATALOGS,
     MARKER,
     PROBES,
+    SHELVES,
+    announced_line,
     catalog_key,
     data_prefix,
     entry_key,
+    is_dataset,
     is_probe,
+    line_of,
     model_prefix,
     number_of,
     pack_key,
 )
 from modelkeep.progress import Progress, reporter
 from modelkeep.reading import Finding
-from modelkeep.ref import decode_name
 from modelkeep.stores.port import StoredObject
 
 _UNREAD = ("damaged", "missing", "unreadable", "foreign")
@@ -59,6 +62,7 @@ class _Run:
     announced: set[str] = attrs.Factory(set)
     blamed: dict[str, tuple[str, ...]] = attrs.Factory(dict)
     models: int = 0
+    datasets: int = 0
     versions: int = 0
     bytes: int = 0
     lost: list[Loss] = attrs.Factory(list)
@@ -94,7 +98,7 @@ def verify(
     except FormatError as error:
         if "format" in error.facts or not _sizes(home):
             raise
-        return _unreadable(home, Finding(MARKER, "it is missing although models lie here", "missing"), name)
+        return _unreadable(home, Finding(MARKER, "it is missing although models or datasets lie here", "missing"), name)
     if repair:
         fresh.prepare()
     sizes = _sizes(home, name)
@@ -104,7 +108,15 @@ def verify(
         run = _Run(home, registry, advance, quick, repair)
         found = tuple(_findings(run, sorted(sizes), name))
     return Report(
-        found, run.models, run.versions, run.bytes, tuple(run.lost), run.whole, tuple(run.repairs), quick=quick
+        found,
+        run.models,
+        run.versions,
+        run.bytes,
+        tuple(run.lost),
+        run.whole,
+        tuple(run.repairs),
+        quick=quick,
+        datasets=run.datasets,
     )
 
 
@@ -121,12 +133,13 @@ def all_journals(home: Home, registry: str) -> Iterator[Journal[Any]]:
 
 
 def _sizes(home: Home, name: str | None = None) -> dict[str, int]:
-    """Every model, or the one of that name, with the bytes of its packs. One listing."""
+    """Every line, or the one of that name, with the bytes of its packs. One listing for each shelf."""
     found: dict[str, int] = {}
-    for item in home.store.list("models/" if name is None else model_prefix(name)):
-        with suppress(InvalidNameError):
-            own = decode_name(item.key.split("/")[1])
-            found[own] = found.get(own, 0) + (item.size if item.key.startswith(data_prefix(own)) else 0)
+    for prefix in SHELVES if name is None else (model_prefix(name),):
+        for item in home.store.list(prefix):
+            with suppress(InvalidNameError):
+                own = line_of(item.key)
+                found[own] = found.get(own, 0) + (item.size if item.key.startswith(data_prefix(own)) else 0)
     return found
 
 
@@ -137,11 +150,13 @@ def _findings(run: _Run, names: Sequence[str], only: str | None) -> Iterator[Fin
         yield from found
     if only is None:
         yield from _journal(run, run.home.policy(run.registry, cached=False))
-    markers = list(run.home.store.list(CATALOG if only is None else catalog_key(only)))
+    catalogs = CATALOGS if only is None else (catalog_key(only),)
+    markers = [item for catalog in catalogs for item in run.home.store.list(catalog)]
     run.announced = {own for item in markers if (own := _announced_name(item.key)) is not None}
     mine = [item for item in markers if only in (None, _announced_name(item.key))]
     for name in names:
-        run.models += 1
+        run.models += not is_dataset(name)
+        run.datasets += is_dataset(name)
         yield from _model(run, run.line(name))
     for item in mine:
         yield from _marker(run, item, names)
@@ -153,7 +168,7 @@ def _findings(run: _Run, names: Sequence[str], only: str | None) -> Iterator[Fin
 def _marker(run: _Run, item: StoredObject, names: Collection[str]) -> Iterator[Finding]:
     name = _announced_name(item.key)
     if item.size or name is None:
-        yield Finding(item.key, "it is no marker of a model", "stray")
+        yield Finding(item.key, "it is no marker of a model or dataset", "stray")
     elif name not in names and not _sizes(run.home, name):  # a first save may have come since models were listed
         problem = f"nothing of {name} is there: its first save broke off, or all of it is lost: see your backup"
         yield Finding(item.key, problem, "leftover")
@@ -161,7 +176,7 @@ def _marker(run: _Run, item: StoredObject, names: Collection[str]) -> Iterator[F
 
 def _announced_name(key: str) -> str | None:
     with suppress(InvalidNameError):
-        return decode_name(key[len(CATALOG) :])
+        return announced_line(key)
     return None
 
 
@@ -220,8 +235,9 @@ def _model(run: _Run, line: Line) -> Iterator[Finding]:
 
 def _unlisted(run: _Run, line: Line) -> Iterator[Finding]:
     key = catalog_key(line.name)
+    shelf = "datasets" if is_dataset(line.name) else "models"
     if not (run.repair and key in run.mended([announced(line)])):
-        yield Finding(key, "models() does not list the model: its marker is missing", "unlisted")
+        yield Finding(key, f"{shelf}() does not list it: its marker is missing", "unlisted")
 
 
 def _contents(run: _Run, line: Line, sound: Mapping[str, Journal[Any]]) -> Iterator[Finding]:

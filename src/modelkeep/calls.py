@@ -24,6 +24,7 @@ _DATA: dict[str, tuple[str, ...]] = {  # classes by the top-level module that de
     "jax": ("Array",),
     "jaxlib": ("ArrayImpl",),
     "lightgbm": ("Dataset",),
+    "modelkeep": ("Dataset",),
     "modin": ("DataFrame", "Series"),
     "numpy": ("ndarray",),
     "pandas": ("DataFrame", "Series", "Index"),

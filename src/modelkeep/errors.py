@@ -9,7 +9,9 @@ ModelkeepError
 │       ├── SecretError                a parameter that looks like a secret
 │       └── SignatureError             inputs that do not fit the signature of a version
 ├── NotFoundError (LookupError)        ask for something that exists
-│   ├── UnknownModelError · UnknownVersionError · UnknownAliasError · UnknownLabelError
+│   ├── UnknownModelError
+│   │   └── UnknownDatasetError        there is no dataset of this name
+│   ├── UnknownVersionError · UnknownAliasError · UnknownLabelError
 │   ├── UnknownVariantError            the version has no variant of this kind
 │   ├── UnknownTensorError (KeyError)  the version has no tensor of this name
 │   ├── DeletedError                   it existed; restore it, or take another
@@ -146,6 +148,12 @@ class UnknownModelError(NotFoundError):
     """No model of this name was ever saved here."""
 
     kind = "unknown-model"
+
+
+class UnknownDatasetError(UnknownModelError):
+    """There is no dataset of this name."""
+
+    kind = "unknown-dataset"
 
 
 class UnknownVersionError(NotFoundError):

@@ -23,6 +23,7 @@ class Given(TypedDict, total=False):
 
     params: Mapping[str, object] | None
     metrics: Mapping[str, object] | None
+    data: object
     tags: Mapping[str, str] | None
     notes: str
     parent: Parents

@@ -8,33 +8,131 @@ from __future__ import annotations
 
 import re
 
-from modelkeep.ref import encode_name
+from modelkeep.errors import InvalidNameError
+from modelkeep.ref import check_dataset_name, decode_name, encode_name
 
 MARKER = "modelkeep.json"
 CATALOG = "catalog/"
+DATASETS = "datasets/"  # where lines of datasets lie, and what their names within the library begin with
+SHELVES = ("models/", DATASETS)
+CATALOGS = (
+    CATALOG,
+    "catalog-datasets/",
+)  # of each shelf; the second no folder of the first, where a model has that key
 POLICY = "policy/"
 PROBES = "doctor/"
 FAN_OUT = 100  # entries in a tile, and tiles in a tile of the second level
 
 
-def catalog_key(name: str) -> str:
-    """The marker that announces a model, for listing only.
+_OURS = re.compile(  # what lies in the folder of a line
+    r"(versions|releases|notes)/([0-9]{20}\.json|t[12]/[0-9]{20}\.zst)|origin\.json"
+    r"|data/[0-9a-f]{32}-[0-9]{1,6}\.pack|texts/[0-9a-f]{32}"
+)
+
+
+# -- names of lines ----------------------------------------------------------------------------------------------
+
+
+def dataset_line(name: str) -> str:
+    """The name within the library of the line of a dataset; no model can bear it.
+
+    Raises:
+        InvalidNameError: no dataset can bear *name*.
 
     Example:
-        >>> catalog_key("Churn")
-        'catalog/%43hurn'
+        >>> dataset_line("sales")
+        'datasets/sales'
     """
-    return f"{CATALOG}{encode_name(name)}"
+    return f"{DATASETS}{check_dataset_name(name)}"
+
+
+def is_dataset(name: str) -> bool:
+    """Whether the line *name* is that of a dataset."""
+    return isinstance(name, str) and name.startswith(DATASETS)
+
+
+def own_name(name: str) -> str:
+    """The name that the user gave to a line.
+
+    Example:
+        >>> own_name("datasets/sales"), own_name("churn")
+        ('sales', 'churn')
+    """
+    return name[len(DATASETS) :] if is_dataset(name) else name
+
+
+def word_for(name: str) -> str:
+    """What a line is, in messages: ``model`` or ``dataset``."""
+    return "dataset" if is_dataset(name) else "model"
+
+
+def check_line(name: str) -> str:
+    """Return *name* if it is that of a line: what a model can bear, or ``datasets/`` and what a dataset can.
+
+    Raises:
+        InvalidNameError: it is not.
+    """
+    encode_name(name) if not is_dataset(name) else check_dataset_name(own_name(name))
+    return name
+
+
+def line_of(key: str) -> str:
+    """The line in whose folder *key* lies.
+
+    Raises:
+        InvalidNameError: it lies in none. Of ``datasets/`` only what this library writes counts: what else lies there
+            may be anybody's, who had that folder before datasets were versioned.
+
+    Example:
+        >>> line_of("models/churn/data/5f0c-1.pack"), line_of("datasets/sales/versions/00000000000000000001.json")
+        ('churn', 'datasets/sales')
+    """
+    shelf, _, rest = key.partition("/")
+    folder, _, inner = rest.partition("/")
+    if f"{shelf}/" == DATASETS and _OURS.fullmatch(inner):
+        return f"{DATASETS}{decode_name(folder)}"
+    if f"{shelf}/" == SHELVES[0]:
+        return decode_name(folder)
+    raise InvalidNameError(f"{key} lies in no line", name=key)
+
+
+def announced_line(key: str) -> str:
+    """The line that a marker announces.
+
+    Raises:
+        InvalidNameError: it is no marker.
+
+    Example:
+        >>> [announced_line(catalog_key(name)) for name in ("churn", "datasets/sales")]
+        ['churn', 'datasets/sales']
+    """
+    catalog, _, folder = key.partition("/")
+    if f"{catalog}/" in CATALOGS:
+        return f"{'' if catalog == CATALOG[:-1] else DATASETS}{decode_name(folder)}"
+    raise InvalidNameError(f"{key} is no marker", name=key)
+
+
+# -- keys of lines -----------------------------------------------------------------------------------------------
+
+
+def catalog_key(name: str) -> str:
+    """The marker that announces a line, for listing only.
+
+    Example:
+        >>> catalog_key("Churn"), catalog_key("datasets/sales")
+        ('catalog/%43hurn', 'catalog-datasets/sales')
+    """
+    return f"{CATALOGS[is_dataset(name)]}{encode_name(own_name(name))}"
 
 
 def model_prefix(name: str) -> str:
-    """What all keys of a model begin with.
+    """What all keys of a line begin with.
 
     Example:
-        >>> model_prefix("churn")
-        'models/churn/'
+        >>> model_prefix("churn"), model_prefix("datasets/sales")
+        ('models/churn/', 'datasets/sales/')
     """
-    return f"models/{encode_name(name)}/"
+    return f"{SHELVES[is_dataset(name)]}{encode_name(own_name(name))}/"
 
 
 def journal_prefix(name: str, journal: str) -> str:

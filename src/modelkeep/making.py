@@ -46,10 +46,14 @@ class Asked:
 
 def dataset_facts(role: str, obj: object) -> dict[str, Any]:
     """What is told of a dataset; with ``fingerprint`` if it has one."""
-    from modelkeep.capture.frames import can_describe, describe
+    from modelkeep.dataseeing import is_data, seen
+    from modelkeep.datasets import entry_of
+    from modelkeep.datasetversion import Dataset
 
-    if can_describe(obj):
-        return describe(obj, role=role).to_json()
+    if isinstance(obj, Dataset):
+        return {"role": role, **entry_of(obj, obj.described())}
+    if is_data(obj):
+        return seen(obj, role=role)
     kind = type(obj)
     return {"role": role, "type": f"{kind.__module__}.{kind.__qualname__}", **_shape(obj)}
 
@@ -73,8 +77,8 @@ def _code(asked: Asked) -> dict[str, Any]:
     """What Git says, the function with all of the project that it calls, and what else was asked for."""
     from modelkeep.capture.code import code_facts
 
-    wanted = {"diff": "diff", "notebook": "cells", "sources": "files"}
-    return code_facts(asked.function, **{word: True for name, word in wanted.items() if name in asked.capture})
+    wanted = asked.capture
+    return code_facts(asked.function, diff="diff" in wanted, cells="notebook" in wanted, files="sources" in wanted)
 
 
 def _environment(asked: Asked) -> dict[str, Any]:
@@ -119,6 +123,16 @@ def _shape(obj: object) -> dict[str, Any]:
     if isinstance(shape, tuple) and all(type(size) is int for size in shape):
         return {"shape": list(shape)}
     return {}
+
+
+def looked_over(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, with the rows noted that training and other data have in common."""
+    from modelkeep.datasets import with_overlaps
+
+    try:
+        return with_overlaps(data)
+    except Exception:  # noqa: BLE001  whatever it is, training goes on
+        return [*data]
 
 
 Look = Callable[[Asked], dict[str, Any]]
@@ -194,8 +208,8 @@ class Making:
         making = cls(function, capture)
         making.session["kind"] = kind
         if function is not None:
-            kind = type(function)  # of an object that can be called, and of a partial, the class has the name
-            making.session["function"] = getattr(function, "__qualname__", kind.__qualname__)
+            named = function if hasattr(function, "__qualname__") else type(function)  # a partial has no name
+            making.session["function"] = named.__qualname__
         making._at_the_start = {name: looked(look, making.asked) for name, look in AT_THE_START.items()}
         making.session.update({name: looked(look, making.asked) for name, look in SESSION.items()})
         making._began = time.perf_counter()
@@ -235,7 +249,7 @@ class Making:
         if self.output:
             made["session"]["output"] = {name: tail.text(redacted) for name, tail in self.output.items()}
         if self.data:
-            made["data"] = [dict(facts) for facts in self.data]
+            made["data"] = looked_over(self.data)
         return made
 
     def _grown(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from modelkeep.errors import (
     InvalidValueError,
     StoreError,
     UnknownAliasError,
+    UnknownDatasetError,
     UnknownModelError,
     UnknownVersionError,
     shown,
@@ -24,7 +25,7 @@ from modelkeep.errors import (
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
 from modelkeep.journal import Journal
-from modelkeep.layout import catalog_key
+from modelkeep.layout import catalog_key, is_dataset, own_name, word_for
 from modelkeep.listing import Listing
 from modelkeep.modelversion import ModelVersion
 from modelkeep.ref import check_alias
@@ -96,10 +97,9 @@ class RegisteredModel:
     def _line(self) -> Line:
         line = self._find()
         if line is None:
-            raise UnknownModelError(
-                f"there is no model {self.name!r}: {self._place} holds no registry yet; save one first",
-                name=self.name,
-            )
+            what, own = word_for(self.name), own_name(self.name)
+            error = UnknownDatasetError if is_dataset(self.name) else UnknownModelError
+            raise error(f"there is no {what} {own!r}: {self._place} holds no registry yet; save one first", name=own)
         return line
 
     def _read(self) -> Line:

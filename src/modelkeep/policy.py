@@ -11,8 +11,7 @@ from modelkeep._home import Home
 from modelkeep.errors import InvalidValueError, ModelkeepError
 from modelkeep.folds import policy
 from modelkeep.folds.rules import Op
-from modelkeep.layout import entry_key
-from modelkeep.ref import check_model_name
+from modelkeep.layout import check_line, entry_key
 from modelkeep.retention import Retention
 from modelkeep.values import check_text
 
@@ -48,7 +47,9 @@ class Policy:
         return self._state().number
 
     def retention(self, name: str) -> Retention | None:
-        """The rules for a model; None if none cover it, and then nothing of it is purged. One GET when warm.
+        """The rules for a model, or a dataset as ``datasets/sales``; None if none cover it. One GET when warm.
+
+        What no rules cover is never purged.
 
         Raises:
             InvalidValueError: the policy in force cannot be read by this release; names its entry.
@@ -58,7 +59,7 @@ class Policy:
             >>> mk.Registry("memory://no-policy").policy.retention("churn") is None
             True
         """
-        check_model_name(name)
+        check_line(name)
         state = self._state()
         try:
             return rules.parse(state.text, entry=state.number).of(name)

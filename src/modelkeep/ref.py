@@ -107,6 +107,23 @@ def check_model_name(name: str) -> str:
     return name
 
 
+def check_dataset_name(name: str) -> str:
+    """Return *name* if a dataset can bear it: the rules are those of models.
+
+    Raises:
+        InvalidNameError: it cannot; the message quotes it and says why.
+
+    Example:
+        >>> check_dataset_name("a/b")
+        Traceback (most recent call last):
+        modelkeep.errors.InvalidNameError: dataset name 'a/b' contains /, which references use; leave it out
+    """
+    try:
+        return check_model_name(name)
+    except InvalidNameError as error:
+        raise InvalidNameError(str(error).replace("model", "dataset", 1), **error.facts) from None
+
+
 _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 

@@ -16,7 +16,7 @@ from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ModelVersion
 from modelkeep.progress import Progress
 from modelkeep.ref import ModelRef, check_model_name
-from modelkeep.registrysaves import RegistrySaves
+from modelkeep.registrydatasets import RegistryDatasets
 from modelkeep.saving import PendingSave
 from modelkeep.signature import Signature
 from modelkeep.stores.port import Store
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Registry(RegistrySaves):
+class Registry(RegistryDatasets):
     """A place where models are versioned. Opening one reads and writes nothing.
 
     Args:
@@ -75,6 +75,7 @@ class Registry(RegistrySaves):
         *,
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, object] | None = None,
+        data: object = None,
         tags: Mapping[str, str] | None = None,
         notes: str = "",
         parent: Parents = ABSENT,
@@ -98,6 +99,8 @@ class Registry(RegistrySaves):
             name: the model; made by its first save.
             params: what went into training: numbers, text, dates, and lists and dicts of these.
             metrics: what was measured: numbers; NaN and infinity are kept.
+            data: what it was trained on: a frame, an array, a path, a URL, a `Dataset` or its reference; or several by
+                role, as in ``{"train": frame, "test": "sales:3"}``. Its facts are recorded, and none of its rows.
             tags: short texts by name.
             notes: any text.
             parent: the version, or versions, that this one was made from; not given: where *model* was loaded from,
@@ -144,6 +147,7 @@ class Registry(RegistrySaves):
         given: Given = {
             "params": params,
             "metrics": metrics,
+            "data": data,
             "tags": tags,
             "notes": notes,
             "parent": parent,

@@ -18,7 +18,7 @@ from modelkeep.cachechoice import chosen
 from modelkeep.errors import InvalidNameError, InvalidRefError, InvalidValueError, shown
 from modelkeep.forks import renew_after_fork
 from modelkeep.given import Ref
-from modelkeep.layout import CATALOG
+from modelkeep.layout import CATALOG, check_line
 from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ModelVersion
 from modelkeep.ref import ModelRef, check_model_name, decode_name
@@ -165,7 +165,8 @@ class RegistryPlace:
             return line
 
     def _existing(self, name: str) -> Line:
-        return self.model(name)._line  # noqa: SLF001  the door that says what is missing
+        check_line(name)  # of a model, or of a dataset with its shelf
+        return RegisteredModel(lambda: self._line(name), name, self.url)._line  # noqa: SLF001  it says what is missing
 
     # -- upkeep ----------------------------------------------------------------------------------------------
 

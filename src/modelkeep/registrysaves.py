@@ -54,7 +54,7 @@ class RegistrySaves(RegistryPlace):
             tags={} if tags is None else tags,
             notes=given.get("notes", ""),
             parents=parents_of(model, given.get("parent", ABSENT), self.get),
-            made=made or {},
+            made=self._with_data(made or {}, given.get("data")),
         )
         options = Options(check_label(label, bump), bump, given.get("reuse", False))
         beside = Beside(
@@ -67,6 +67,13 @@ class RegistrySaves(RegistryPlace):
         writer = serializer_for(model, given.get("serializer"), self._home.granted)
         save = self._save if wait else self._save_later
         return save(model, name, facts, options, writer, given.get("progress"), beside)
+
+    def _with_data(self, made: Mapping[str, Any], data: object) -> Mapping[str, Any]:
+        if data is None:
+            return made
+        from modelkeep.datasets import data_facts, opened
+
+        return {**made, "data": [*made.get("data", []), *data_facts(data, partial(opened, self._existing))]}
 
     def _save(
         self,

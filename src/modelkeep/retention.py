@@ -14,6 +14,7 @@ import attrs
 from modelkeep.errors import InvalidValueError, shown
 from modelkeep.folds.releases import Releases
 from modelkeep.folds.versions import Versions
+from modelkeep.layout import is_dataset
 from modelkeep.system import parse_time
 from modelkeep.values import check_text
 
@@ -105,8 +106,14 @@ class Rules:
     models: tuple[tuple[str, Retention], ...] = ()
 
     def of(self, name: str) -> Retention | None:
-        """The rules for the model *name*; None if none cover it."""
-        return next((found for pattern, found in self.models if fnmatchcase(name, pattern)), self.common)
+        """The rules for the line *name*; None if none cover it.
+
+        A dataset is covered by a pattern that begins with ``datasets/`` alone: rules that were written for models, such
+        as those for ``*``, must not take the data away that versions were made from.
+        """
+        patterns = [(pattern, found) for pattern, found in self.models if is_dataset(pattern) == is_dataset(name)]
+        common = None if is_dataset(name) else self.common
+        return next((found for pattern, found in patterns if fnmatchcase(name, pattern)), common)
 
 
 # -- reading the text ----------------------------------------------------------------------------------------------

@@ -10,11 +10,13 @@ import attrs
 from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep.errors import AccessError, InvalidValueError, shown
-from modelkeep.layout import POLICY, data_prefix
+from modelkeep.layout import DATASETS, POLICY, SHELVES, data_prefix, own_name, word_for
 from modelkeep.ref import decode_name
 from modelkeep.version import transaction_of
 
-_TOKEN = re.compile(rf"(?:models/([^/]+)/(versions|releases|notes)|{POLICY[:-1]})/([0-9]{{1,16}})/([0-9a-f]{{32}})")
+_TOKEN = re.compile(
+    rf"(?:({'|'.join(SHELVES)})([^/]+)/(versions|releases|notes)|{POLICY[:-1]})/([0-9]{{1,16}})/([0-9a-f]{{32}})"
+)
 
 
 @attrs.frozen
@@ -36,7 +38,7 @@ class Token:
     """What the token of an `UnsettledError` says.
 
     Args:
-        name: the model; None: the policy of the registry.
+        name: the line, that of a dataset with its shelf; None: the policy of the registry.
         journal: which journal of the model; empty for the policy.
         number: the entry that was to be written.
         transaction: the write.
@@ -62,8 +64,9 @@ def read_token(token: str) -> Token:
     found = _TOKEN.fullmatch(token) if isinstance(token, str) else None
     if not found:
         raise InvalidValueError(f"{shown(token)} is no token; give the token of an UnsettledError", token=token)
-    encoded, journal, number, transaction = found.groups()
-    return Token(decode_name(encoded) if encoded else None, journal or "", int(number), transaction)
+    shelf, encoded, journal, number, transaction = found.groups()
+    name = (DATASETS if shelf == DATASETS else "") + decode_name(encoded) if encoded else None
+    return Token(name, journal or "", int(number), transaction)
 
 
 def settle_model(line: Line, asked: Token) -> Settlement:
@@ -98,8 +101,8 @@ def _check_known(line: Line, transaction: str) -> None:
     line.versions.refresh()  # a collection may have taken the upload since then; it says so first
     if not line.versions.head:
         raise InvalidValueError(
-            f"{store.url} knows no model {line.name!r} and no upload of transaction {transaction}; give the token "
-            "of an UnsettledError of this registry",
+            f"{store.url} knows no {word_for(line.name)} {own_name(line.name)!r} and no upload of transaction "
+            f"{transaction}; give the token of an UnsettledError of this registry",
             name=line.name,
         )
 

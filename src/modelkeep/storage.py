@@ -80,7 +80,7 @@ class Storage:
         return _verify.verify(self._home, name, quick=quick, repair=repair, progress=progress)
 
     def usage(self) -> Usage:
-        """Add up the bytes of all models and versions. Costs one listing of all models, and a read of their journals.
+        """Add up the bytes of all models, datasets and versions. Costs two listings, and a read of their journals.
 
         No manifest and no pack is read. What is being saved meanwhile may count as left over.
 

@@ -62,7 +62,7 @@ class Usage:
     """The bytes of a registry. Journals and texts are not counted, nor is what a file system rounds up.
 
     Args:
-        models: those of each model, by name, closed ones too.
+        models: those of each model, by name, closed ones too; and of each dataset, as ``datasets/sales``.
         logical: the sum over all models, uncompressed.
         stored: the sum over all models, as it lies there.
     """

@@ -74,7 +74,8 @@ def _show(report: mk.Report, page: Page) -> None:
 
 
 def _verdict(report: mk.Report) -> str:
-    read = f"{count(report.models, 'model')}, {count(report.versions, 'version')} "
+    lines = count(report.models, "model") + (f", {count(report.datasets, 'dataset')}" if report.datasets else "")
+    read = f"{lines}, {count(report.versions, 'version')} "
     read += "by structure alone" if report.quick else f"and {count(report.bytes, 'byte')} of packs read"
     objects = count(len({finding.key for finding in report.findings}), "object")
     if not report.findings:

@@ -14,6 +14,7 @@ What is written is read back and compared before anything is stored: a column th
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 from typing import Any, NoReturn
@@ -32,6 +33,7 @@ _SPELT = tuple(  # what of it is the same in base64, wherever it begins
 )
 _KINDS = {"pandas": ("DataFrame", "Series"), "polars": ("DataFrame", "Series"), "pyarrow": ("Table",)}
 _UNNAMED = "values"  # the column of a series without a name
+_PAGE = 16 * 1024  # bytes; with four times that a change in one place cost 7 times as much, see the benchmark
 _NO_DATES = {"date_as_object": True, "timestamp_as_object": False}
 
 
@@ -83,8 +85,24 @@ def _parquet(table: Any, facts: dict[str, Any]) -> bytes:
             _refuse(field.name, f"is of the extension type {field.type}, which only code can rebuild")
     metadata = {**(table.schema.metadata or {}), _OURS: json.dumps(facts).encode()}
     stream = io.BytesIO()
-    parquet.write_table(table.replace_schema_metadata(metadata), stream)
+    parquet.write_table(table.replace_schema_metadata(metadata), stream, **_form(table.schema, parquet.write_table))
     return stream.getvalue()
+
+
+def _form(schema: Any, write: Any) -> dict[str, Any]:
+    """How pages are written: cut where the values say and not packed, so that versions share what they have alike.
+
+    Packing is the registry's affair. A dictionary that Parquet makes ties all pages of a column to the order of its
+    first values; one that the column has is kept, with categories that no row has. See
+    `benchmarks/bench_stored_datasets.py`.
+    """
+    import pyarrow as pa
+
+    own = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    form: dict[str, Any] = {"compression": "none", "use_dictionary": own or False}
+    if "use_content_defined_chunking" in inspect.signature(write).parameters:  # pyarrow 21
+        form["use_content_defined_chunking"] = {"min_chunk_size": _PAGE, "max_chunk_size": 4 * _PAGE}
+    return form
 
 
 def _from_arrow(table: Any, facts: dict[str, Any]) -> bytes:
