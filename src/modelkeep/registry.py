@@ -18,6 +18,7 @@ from modelkeep._origins import origin
 from modelkeep._publish import Draft, publish
 from modelkeep._resolve import Verify
 from modelkeep._trust import Grant, Trust
+from modelkeep._veto import check_on_disk, scanner
 from modelkeep.arguments import ABSENT, Absent, check_label
 from modelkeep.beside import Beside, Gathered, gathered
 from modelkeep.cachechoice import chosen
@@ -69,6 +70,8 @@ class Registry:
             path says in which folder. What is read stays right, see the page on the cache.
         trust: what may run code whenever something is loaded from here: serializers, of other distributions too, by
             name; versions by digest; True, everything. It holds in this process only, and is stored nowhere.
+        scan: ``"picklescan"`` asks that package (an extra) about all that is loaded from here and is not plain data,
+            whatever was granted, and about what is adopted. What it finds dangerous is refused.
         system: the clock, ids, pauses and the author; tests and simulations give their own.
 
     Safe to use from several threads, and in a forked child.
@@ -92,6 +95,7 @@ class Registry:
         retries: Retries | None = None,
         cache: bool | str | os.PathLike[str] | None = None,
         trust: Trust = False,
+        scan: Literal["picklescan"] | None = None,
         system: System | None = None,
     ) -> None:
         self._reopen: Callable[[], Store] | None = None
@@ -117,7 +121,7 @@ class Registry:
             self._store = url
         self._system = system or System()
         remote = bool(getattr(self._store, "remote", False))
-        self._home = Home(self._store, self._system, chosen(cache, remote=remote), Grant.of(trust))
+        self._home = Home(self._store, self._system, chosen(cache, remote=remote), Grant.of(trust), scanner(scan))
         self._lines: dict[str, Line] = {}
         self._lock = threading.RLock()
         self._saves = SaveQueue()
@@ -292,6 +296,7 @@ class Registry:
 
         Raises:
             NotFoundError: nothing matches.
+            TrustError: the registry was opened with ``scan=``, and one of the files was found dangerous; none is taken.
 
         Example:
             >>> import modelkeep as mk
@@ -303,6 +308,7 @@ class Registry:
         """
         check_model_name(name)
         files = oldest_first(pattern)
+        check_on_disk(self._home.scan, (path for path, _ in files))
         serializer = serializer_for(files[0][0], None, self._home.granted)
         options = Options(reuse=True)
         return [self._save(path, name, Facts(origin=found), options, serializer) for path, found in files]
