@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import orjson
@@ -190,7 +191,7 @@ class CacheFolder:
             return None
         name = _name(key)
         try:
-            with io.FileIO(f"{self._path}/{name}", "r", opener=_open_own) as file:
+            with _own_file(f"{self._path}/{name}") as file:
                 raw = file.readall()
         except OSError:
             return None
@@ -238,9 +239,9 @@ class CacheFolder:
         path = f"{self._path}/{_name(key)}{_PACK}"
         try:
             if not writing:
-                return io.FileIO(path, "r", opener=_open_own) if self._is_usable() else None
+                return _own_file(path) if self._is_usable() else None
             if (self._is_usable() or self._make()) and self.cache.has_room(writing):
-                return io.FileIO(path, "r+", opener=_open_own)
+                return _own_file(path, "r+")
         except FileNotFoundError:
             if writing:
                 self._usable = None  # see put
@@ -304,10 +305,15 @@ class CacheFolder:
                 self._write(_FACTS, orjson.dumps(self._facts))
 
 
-def _open_own(path: str, flags: int) -> int:
+def _own_file(path: str, mode: Literal["r", "r+"] = "r") -> io.FileIO:
     """Open a file that no link leads to; where it is to be written, make it if need be."""
-    made = os.O_CREAT if flags & os.O_RDWR else 0
-    return os.open(path, flags | made | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    flags = os.O_RDWR | os.O_CREAT if mode == "r+" else os.O_RDONLY
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        return io.FileIO(descriptor, mode)
+    except OSError:  # it is a folder
+        os.close(descriptor)
+        raise
 
 
 def _fault(facts: os.stat_result) -> str:
@@ -396,7 +402,7 @@ def _newest_journals(files: list[_File], size: int) -> set[str]:
 def _kept(folder: str) -> Kept:
     files = _files(folder)
     try:
-        with io.FileIO(f"{folder}/{_FACTS}", "r", opener=_open_own) as file:
+        with _own_file(f"{folder}/{_FACTS}") as file:
             facts = orjson.loads(file.readall())
         url, registry = (known if isinstance(known := facts[name], str) else "" for name in ("url", "id"))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):

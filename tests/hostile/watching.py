@@ -151,13 +151,14 @@ class Watch:
         elif event == "open":
             path, mode, flags = args
             writing = bool(flags & _WRITING) if isinstance(flags, int) else any(c in str(mode) for c in "wax+")
-            self._check(event, path, writing=writing)
+            linked = not (isinstance(flags, int) and flags & os.O_NOFOLLOW)
+            self._check(event, path, writing=writing, linked=linked)
 
-    def _check(self, event: str, path: Any, *, writing: bool) -> None:
+    def _check(self, event: str, path: Any, *, writing: bool, linked: bool = True) -> None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             return  # a descriptor: it was opened by path before
         try:
-            whole = _led_to(os.fsdecode(path), linked=event not in _OF_LINKS)
+            whole = _led_to(os.fsdecode(path), linked=linked and event not in _OF_LINKS)
         except ValueError:
             return  # no system call takes it
         allowed = (self.inside,) if writing else (self.inside, *self.readable)
