@@ -230,7 +230,7 @@ def test_a_record_that_takes_much_more_memory_than_bytes_is_not_parsed(raw: byte
 @pytest.mark.parametrize("parents", ["x" * 100_000, [{}] * 100_000])
 def test_the_first_fault_of_a_record_is_told_and_no_second_one_looked_for(registry: Registry, parents: Any) -> None:
     facts = orjson.loads(encode_record(registry.get(f"{MODEL}:3").record))
-    with pytest.raises(ManifestError, match="cannot be read: (TypeError: string indices|KeyError: 'name')"):
+    with pytest.raises(ManifestError, match=r"cannot be read: (TypeError: string indices|KeyError: 'name')"):
         parse_record(orjson.dumps(facts | {"parents": parents}))
 
 

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import attrs
 import orjson
@@ -191,7 +190,7 @@ class CacheFolder:
             return None
         name = _name(key)
         try:
-            with _own_file(f"{self._path}/{name}") as file:
+            with io.FileIO(f"{self._path}/{name}", "r", opener=_open_own) as file:
                 raw = file.readall()
         except OSError:
             return None
@@ -239,9 +238,9 @@ class CacheFolder:
         path = f"{self._path}/{_name(key)}{_PACK}"
         try:
             if not writing:
-                return _own_file(path) if self._is_usable() else None
+                return io.FileIO(path, "r", opener=_open_own) if self._is_usable() else None
             if (self._is_usable() or self._make()) and self.cache.has_room(writing):
-                return _own_file(path, "r+")
+                return io.FileIO(path, "r+", opener=_open_own)
         except FileNotFoundError:
             if writing:
                 self._usable = None  # see put
@@ -305,15 +304,10 @@ class CacheFolder:
                 self._write(_FACTS, orjson.dumps(self._facts))
 
 
-def _own_file(path: str, mode: Literal["r", "r+"] = "r") -> io.FileIO:
+def _open_own(path: str, flags: int) -> int:
     """Open a file that no link leads to; where it is to be written, make it if need be."""
-    flags = os.O_RDWR | os.O_CREAT if mode == "r+" else os.O_RDONLY
-    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    try:
-        return io.FileIO(descriptor, mode)
-    except OSError:  # it is a folder
-        os.close(descriptor)
-        raise
+    made = os.O_CREAT if flags & os.O_RDWR else 0
+    return os.open(path, flags | made | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
 
 def _fault(facts: os.stat_result) -> str:
@@ -402,7 +396,7 @@ def _newest_journals(files: list[_File], size: int) -> set[str]:
 def _kept(folder: str) -> Kept:
     files = _files(folder)
     try:
-        with _own_file(f"{folder}/{_FACTS}") as file:
+        with io.FileIO(f"{folder}/{_FACTS}", "r", opener=_open_own) as file:
             facts = orjson.loads(file.readall())
         url, registry = (known if isinstance(known := facts[name], str) else "" for name in ("url", "id"))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
