@@ -198,6 +198,18 @@ def test_notes_that_are_no_text_are_refused(store: MemoryStore) -> None:
     assert keys(store) == set()
 
 
+class Spelt(str):
+    """A text of a caller's own type, such as an enum's."""
+
+    __slots__ = ()
+
+
+def test_tags_of_another_text_type_are_kept_as_plain_text(store: MemoryStore) -> None:
+    version = Registry(store).save(weights(), "churn", tags={Spelt("team"): Spelt("growth")})
+    version.tag(**{Spelt("stage"): Spelt("trial")})
+    assert dict(Registry(store).get("churn").tags) == {"team": "growth", "stage": "trial"}
+
+
 class Unheard:
     """No serializer knows this."""
 

@@ -19,6 +19,7 @@ from modelkeep.cache import Cache
 from modelkeep.digest import digest
 from modelkeep.entry import sign
 from modelkeep.errors import IntegrityError, InvalidError, InvalidValueError, ModelkeepError
+from modelkeep.manifest import ManifestError, encode_record, parse_record
 from modelkeep.registry import Registry
 from modelkeep.retention import parse
 from modelkeep.serializers.safetensors import read_header
@@ -224,6 +225,13 @@ def test_a_record_that_takes_much_more_memory_than_bytes_is_not_parsed(raw: byte
     forged = forge().put_record(3, raw)
     with pytest.raises(IntegrityError, match=r"values of JSON|more bytes than"):
         _ = Registry(store_of(forged.signed())).get(f"{MODEL}:3").record
+
+
+@pytest.mark.parametrize("parents", ["x" * 100_000, [{}] * 100_000])
+def test_the_first_fault_of_a_record_is_told_and_no_second_one_looked_for(registry: Registry, parents: Any) -> None:
+    facts = orjson.loads(encode_record(registry.get(f"{MODEL}:3").record))
+    with pytest.raises(ManifestError, match=r"cannot be read: (TypeError: string indices|KeyError: 'name')"):
+        parse_record(orjson.dumps(facts | {"parents": parents}))
 
 
 def test_more_than_a_record_holds_is_refused_before_anything_is_written(registry: Registry) -> None:

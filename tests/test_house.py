@@ -29,7 +29,7 @@ FLOORS: dict[int, tuple[str, ...]] = {
         *("restoring", "venvs"),
     ),
     2: (
-        *("_home", "_line", "_publish", "_resolve", "_trust", "_expected", "_transfer", "_visit"),
+        *("_home", "_line", "_publish", "_resolve", "_trust", "_veto", "_expected", "_transfer", "_visit"),
         *("_verify", "_crosscheck", "_lost", "_report", "_repair", "_dead", "_rulings", "_collect", "_erase"),
         *("_survey", "_fates", "_places", "_repack", "_rewrite", "_compact"),
     ),

@@ -63,7 +63,7 @@ def test_a_grant_is_stored_nowhere(store: MemoryStore) -> None:
         mk.Registry(store).load("churn")
 
 
-@pytest.mark.parametrize("odd", [1, None, b"cloudpickle", "", ["cloudpickle", 3], 0.5])
+@pytest.mark.parametrize("odd", [1, None, b"cloudpickle", "", ["cloudpickle", 3], 0.5, range(10**12)])
 def test_odd_trust_is_refused_at_once(odd: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"trust is .*; give True, the digest of a version"):
         mk.Registry(MemoryStore(), trust=odd)

@@ -12,6 +12,7 @@ import attrs
 import orjson
 
 from modelkeep._trust import NOTHING, Grant
+from modelkeep._veto import Scan
 from modelkeep.cache import Cache, CacheFolder
 from modelkeep.entry import DamagedError, check_signed, sign
 from modelkeep.errors import (
@@ -45,12 +46,14 @@ class Home:
         system: the clock, ids, pauses and the author.
         cache: where copies of journals and packs are kept on this machine, if anywhere.
         granted: what may run code while it is loaded from here.
+        scan: what is asked before anything but data is loaded or adopted, if anything is.
     """
 
     store: Store
     system: System
     cache: Cache | None = None
     granted: Grant = NOTHING
+    scan: Scan | None = None
     lock: Any = attrs.field(factory=threading.RLock, repr=False)
     _folder: CacheFolder | None = attrs.field(default=None, init=False, repr=False)
     _cached: Store | None = attrs.field(default=None, init=False, repr=False)

@@ -13,6 +13,7 @@ import attrs
 from modelkeep._line import Line
 from modelkeep._origins import remember
 from modelkeep._trust import Grant, Trust, admit, refused
+from modelkeep._veto import check_stored
 from modelkeep.errors import (
     IntegrityError,
     InvalidRefError,
@@ -296,7 +297,7 @@ def load(
         named = serializer or record.serializer
         own, layout = files.without(record.parts), 0 if serializer else record.serializer_format
         trusted = granted.allows(named, found.identity)
-        return _admitted(own, named, layout, ref, trusted=trusted, into=into).obj
+        return _admitted(line, own, named, layout, ref, trusted=trusted, into=into).obj
 
     if verify not in ("now", "lazy"):
         raise InvalidValueError(f"verify={shown(verify)} is neither 'now' nor 'lazy'", key="verify")
@@ -313,7 +314,9 @@ class Loaded:
     obj: Any
 
 
-def _admitted(files: PackFiles, named: str, layout: int, ref: str, *, trusted: bool, into: object = None) -> Loaded:
+def _admitted(
+    line: Line, files: PackFiles, named: str, layout: int, ref: str, *, trusted: bool, into: object = None
+) -> Loaded:
     """What the serializer *named* makes of *files*, if the gate lets it: the one way from files to an object."""
     from modelkeep.serializers.discovery import by_name
 
@@ -333,6 +336,7 @@ def _admitted(files: PackFiles, named: str, layout: int, ref: str, *, trusted: b
             form=form,
         )
     admit(form, ref, granted=trusted)
+    check_stored(line.home.scan, files, form, ref)
     try:
         return Loaded(chosen, chosen.load(attrs.evolve(files, trusted=trusted), form, into))
     except TrustError as error:
@@ -355,7 +359,7 @@ def load_together(line: Line, found: Found, wanted: Sequence[str | None], *, tru
         else:
             own, said = part_files(files, part, ref), f"{part!r} of {ref}"
         trusted = granted.allows(wrote.serializer, found.identity)
-        return _admitted(own, wrote.serializer, wrote.serializer_format, said, trusted=trusted)
+        return _admitted(line, own, wrote.serializer, wrote.serializer_format, said, trusted=trusted)
 
     return with_files(line, found, lambda files, record: [one(files, record, part) for part in wanted])
 

@@ -86,14 +86,15 @@ class Grant:
         """
         if isinstance(trust, bool):
             return cls(everything=trust)
-        given = [trust] if isinstance(trust, str) else list(trust) if isinstance(trust, Iterable) else [trust]
-        for one in given:
+        given = set[str]()
+        for one in trust if isinstance(trust, Iterable) and not isinstance(trust, str) else [trust]:
             if not isinstance(one, str) or not one:
                 raise InvalidValueError(
                     f"trust is {shown(trust)}; give True, the digest of a version (version.digest), the name of a "
                     "serializer such as 'cloudpickle', or a list of these",
                     key="trust",
                 )
+            given.add(one)
         digests = frozenset(filter(is_digest, given))
         return cls(digests=digests, serializers=frozenset(given) - digests)
 

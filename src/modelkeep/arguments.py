@@ -93,15 +93,25 @@ def check_tags(tags: Mapping[str, str | None], *, removing: bool = False) -> dic
         raise InvalidValueError(
             f"tags are a {type(tags).__name__}; give a dict such as {{'team': 'growth'}}", key="tags"
         )
-    for name, text in tags.items():
-        if not 0 < len(check_text(name, "the name of a tag")) <= notes.MAX_TAG:
-            raise InvalidValueError(f"tag name {name!r} must have 1 to {notes.MAX_TAG} characters", key=name)
-        if text is None and removing:
-            continue
-        if len(check_text(text, f"tag {name}")) > notes.MAX_TAG:
-            raise InvalidValueError(
-                f"tag {name} has {len(text or '')} characters, and {notes.MAX_TAG} are allowed; use describe()",
-                key=name,
-                length=len(text or ""),
-            )
-    return dict(tags)
+    return {
+        _tag_name(name): None if text is None and removing else _tag_text(text, f"tag {name}", name)
+        for name, text in tags.items()
+    }
+
+
+def _tag_name(name: object) -> str:
+    text = check_text(name, "the name of a tag")
+    if not 0 < len(text) <= notes.MAX_TAG:
+        raise InvalidValueError(f"tag name {text!r} must have 1 to {notes.MAX_TAG} characters", key=text)
+    return text
+
+
+def _tag_text(given: object, what: str, name: str) -> str:
+    text = check_text(given, what)
+    if len(text) > notes.MAX_TAG:
+        raise InvalidValueError(
+            f"{what} has {len(text)} characters, and {notes.MAX_TAG} are allowed; use describe()",
+            key=name,
+            length=len(text),
+        )
+    return text

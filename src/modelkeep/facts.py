@@ -64,7 +64,7 @@ class Facts:
         return Record(
             params=dict(self.params),
             metrics=dict(self.metrics),
-            tags=dict(self.tags),
+            tags={str.__str__(name): str.__str__(text) for name, text in self.tags.items()},  # no enum's own text
             notes=self.notes,
             parents=self.parents,
             origin=self.origin,

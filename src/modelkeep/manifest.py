@@ -280,7 +280,7 @@ def _deal(listed: Sequence[tuple[str, int, int]], pieces: Sequence[Piece]) -> tu
 def _converter() -> Any:
     from cattrs import Converter  # 39 ms, so only where a record is read or written
 
-    converter = Converter()
+    converter = Converter(detailed_validation=False)  # it would gather an error for each of 100,000 odd parents
     for kind in (str, int):  # cattrs would turn whatever it finds into text
         converter.register_structure_hook(kind, _exactly)
     converter.register_structure_hook(Signature, lambda value, _: Signature.from_json(value))
@@ -334,6 +334,6 @@ def parse_record(raw: bytes) -> Record:
         facts.update(params=from_json(facts["params"]), metrics=from_json(facts["metrics"]))
         facts.update(made=from_json(facts.get("made", {})))
         record: Record = _converter().structure(facts, Record)
-    except Exception as error:  # noqa: BLE001  cattrs raises groups of whatever the fields raise
-        raise ManifestError(f"its record cannot be read: {error}") from None
+    except Exception as error:  # noqa: BLE001  cattrs raises whatever the fields raise
+        raise ManifestError(f"its record cannot be read: {type(error).__name__}: {error}") from None
     return record

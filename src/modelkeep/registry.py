@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 from modelkeep import _resolve
 from modelkeep._resolve import Verify
 from modelkeep._trust import Trust
+from modelkeep._veto import check_on_disk
 from modelkeep.arguments import ABSENT
 from modelkeep.facts import Facts, Options, oldest_first, serializer_for
 from modelkeep.given import Given, Parents, Ref, Saved
@@ -47,6 +48,8 @@ class Registry(RegistryDatasets):
             path says in which folder. What is read stays right, see the page on the cache.
         trust: what may run code whenever something is loaded from here: serializers, of other distributions too, by
             name; versions by digest; True, everything. It holds in this process only, and is stored nowhere.
+        scan: ``"picklescan"`` asks that package (an extra) about all that is loaded from here and is not plain data,
+            whatever was granted, and about what is adopted. What it finds dangerous is refused.
         system: the clock, ids, pauses and the author; tests and simulations give their own.
 
     Safe to use from several threads, and in a forked child.
@@ -177,6 +180,7 @@ class Registry(RegistryDatasets):
 
         Raises:
             NotFoundError: nothing matches.
+            TrustError: the registry was opened with ``scan=``, and one of the files was found dangerous; none is taken.
 
         Example:
             >>> import modelkeep as mk
@@ -188,6 +192,7 @@ class Registry(RegistryDatasets):
         """
         check_model_name(name)
         files = oldest_first(pattern)
+        check_on_disk(self._home.scan, (path for path, _ in files))
         serializer = serializer_for(files[0][0], None, self._home.granted)
         options = Options(reuse=True)
         return [self._save(path, name, Facts(origin=found), options, serializer) for path, found in files]

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -14,6 +14,7 @@ from modelkeep import _resolve
 from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep._trust import Grant, Trust
+from modelkeep._veto import scanner
 from modelkeep.cachechoice import chosen
 from modelkeep.errors import InvalidNameError, InvalidRefError, InvalidValueError, shown
 from modelkeep.forks import renew_after_fork
@@ -51,9 +52,11 @@ class RegistryPlace:
         retries: Retries | None = None,
         cache: bool | str | os.PathLike[str] | None = None,
         trust: Trust = False,
+        scan: Literal["picklescan"] | None = None,
         system: System | None = None,
     ) -> None:
         self._reopen: Callable[[], Store] | None = None
+        self._scan = scan
         if url is None:
             url = os.environ.get(ENVIRONMENT) or DEFAULT
         if isinstance(url, (str, os.PathLike)):
@@ -76,7 +79,7 @@ class RegistryPlace:
             self._store = url
         self._system = system or System()
         remote = bool(getattr(self._store, "remote", False))
-        self._home = Home(self._store, self._system, chosen(cache, remote=remote), Grant.of(trust))
+        self._home = Home(self._store, self._system, chosen(cache, remote=remote), Grant.of(trust), scanner(scan))
         self._lines: dict[str, Line] = {}
         self._lock = threading.RLock()
         self._saves = SaveQueue()
@@ -104,7 +107,7 @@ class RegistryPlace:
                 "in a module that every process imports"
             )
         kept = {name: value for name, value in again.keywords.items() if name != "storage_options"}
-        return partial(type(self), *again.args, **kept), ()
+        return partial(type(self), *again.args, scan=self._scan, **kept), ()
 
     @property
     def url(self) -> str:

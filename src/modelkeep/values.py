@@ -152,14 +152,14 @@ _WORDS: dict[str, Any] = {
 
 
 def check_text(value: object, key: str) -> str:
-    """Return *value* if it is text that can be kept.
+    """Return *value* as a plain `str`, if it is text that can be kept.
 
     Raises:
         InvalidValueError: it is something else, or no valid Unicode; names *key*.
     """
     if not isinstance(value, str):
         raise InvalidValueError(f"{key} is {shown(value)}, a {type(value).__name__}; give text", key=key)
-    return _text(value, key)
+    return _text(str.__str__(value), key)
 
 
 def mapping_from_json(kept: Mapping[str, Json]) -> dict[str, Any]:

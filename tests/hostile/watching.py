@@ -99,6 +99,7 @@ class Watch:
     largest: Worst = attrs.Factory(Worst)
     times: dict[str, float] = attrs.Factory(dict)
     _at: str = attrs.field(default="", init=False)
+    _opening: dict[Any, str] = attrs.field(factory=dict, init=False)  # what was told of each
     _on: bool = attrs.field(default=False, init=False)
 
     def install(self) -> None:
@@ -151,13 +152,18 @@ class Watch:
         elif event == "open":
             path, mode, flags = args
             writing = bool(flags & _WRITING) if isinstance(flags, int) else any(c in str(mode) for c in "wax+")
-            self._check(event, path, writing=writing)
+            no_link = isinstance(flags, int) and bool(flags & os.O_NOFOLLOW)
+            if no_link:  # FileIO with an opener is heard before it asks the opener, as if it opened the path itself
+                self.escapes = [said for said in self.escapes if said is not self._opening.get(path)]
+            told = len(self.escapes)
+            self._check(event, path, writing=writing, linked=not no_link)
+            self._opening.update((path, said) for said in self.escapes[told:])
 
-    def _check(self, event: str, path: Any, *, writing: bool) -> None:
+    def _check(self, event: str, path: Any, *, writing: bool, linked: bool = True) -> None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             return  # a descriptor: it was opened by path before
         try:
-            whole = _led_to(os.fsdecode(path), linked=event not in _OF_LINKS)
+            whole = _led_to(os.fsdecode(path), linked=linked and event not in _OF_LINKS)
         except ValueError:
             return  # no system call takes it
         allowed = (self.inside,) if writing else (self.inside, *self.readable)

@@ -37,7 +37,9 @@ def _shown(name: Name) -> tuple[str, ...]:
     """A name as a message spells it: what cannot be printed is escaped."""
     text = str(name)
     escaped = repr(text)[1:-1]
-    return tuple(dict.fromkeys((text, escaped, ascii(text)[1:-1], repr(name.module), repr(name.attr), text[:40])))
+    lines = ".".join(f"{name.module}\n{name.attr}".split("\n")[:2])  # what a name of lines is, if it has more than two
+    parts = (repr(name.module), repr(name.attr), text[:40])
+    return tuple(dict.fromkeys((text, escaped, ascii(text)[1:-1], *parts, lines)))
 
 
 @attrs.frozen

@@ -142,6 +142,7 @@ def warm(place: Path, frameworks: Iterable[str] = ()) -> None:
             importlib.import_module(f"{framework}.serialize")  # what prophet imports late
     for one in installed():
         one.load()
+    "\r".encode("unicode_escape")  # how an error quotes a name that has a control character
     import joblib
     import sklearn.linear_model
 

@@ -54,7 +54,8 @@ def _spelled(*, product: bool) -> Iterator[Attack]:
 
 
 def _attack(gadget: Gadget, way: Spelling) -> Attack:
-    said = (*gadget.says, *way.says) if gadget.says else ()
+    told = ("'files:joblib'",) if "joblib." in gadget.name else ()  # what names joblib's reader is its file as a whole
+    said = (*gadget.says, *way.says, *told) if gadget.says else ()
     return Attack("gadget", f"{gadget.name} by {way.name}", partial(way.write, gadget.part), says=said)
 
 

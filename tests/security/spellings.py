@@ -303,7 +303,7 @@ def _frames() -> Iterator[Spelling]:
     yield Spelling("frames in a frame", _opened(lambda body: framed(framed(framed(body)))), said)
     yield Spelling("empty frames", _opened(lambda body: framed(b"") * 50 + framed(body)), said)
     for length in (1, 3, 7):
-        yield Spelling(f"frames of {length} bytes", _within(length), said)
+        yield Spelling(f"frames of {length} bytes", _within(length), (*said, "is not UTF-8"))
     yield Spelling("no frame", _opened(lambda body: body))
     yield Spelling("a frame for PROTO", lambda part: framed(pickled(part, 4)), (*said, "PROTO", "protocol"))
 

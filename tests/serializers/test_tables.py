@@ -227,6 +227,25 @@ def test_facts_of_ours_that_do_not_fit_are_refused(facts: bytes) -> None:
         load_from_memory(tables, forged(pa.table({"a": [1]}).replace_schema_metadata({b"modelkeep": facts})))
 
 
+ALONE = """
+import os, sys, pyarrow, pandas, pyarrow.parquet
+from modelkeep.integrations.tables import serializer
+from modelkeep.testing.serializers import MemoryFiles, load_from_memory
+files = MemoryFiles({"table.parquet": sys.stdin.buffer.read()})
+before = os.listdir("/proc/self/task")
+load_from_memory(serializer, files)
+print(len(set(os.listdir("/proc/self/task")) - set(before)))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists the threads of others")
+@pytest.mark.parametrize("table", [FRAME, pa.table({"a": [1.0]})], ids=["pandas", "pyarrow"])
+def test_reading_leaves_no_thread_behind_that_the_end_of_the_interpreter_could_catch(table: Any) -> None:
+    raw = bytes(save_in_memory(tables, table).read("table.parquet"))
+    run = subprocess.run([sys.executable, "-c", ALONE], input=raw, capture_output=True, check=False)
+    assert (run.returncode, run.stdout.split()) == (0, [b"0"]), run.stderr.decode()
+
+
 BROKEN = """
 import sys, random
 from modelkeep.errors import ModelkeepError

@@ -8,6 +8,10 @@ at its three alignments. The JSON that pandas adds names dtypes, which pyarrow l
 among those of numpy and pandas; labels of several levels go through `ast.literal_eval`. What was read is validated in
 full before pandas or polars see it.
 
+The file is read by `ParquetFile` in the calling thread. ``read_table`` would start Arrow's pool of threads for input,
+and one of these may hold the last reference to our bytes when the interpreter ends: it asks for the lock of an
+interpreter that is gone, and the process aborts ("terminate called without an active exception") after its work.
+
 What is written is read back and compared before anything is stored: a column that would change is refused by name.
 """
 
@@ -34,7 +38,7 @@ _SPELT = tuple(  # what of it is the same in base64, wherever it begins
 _KINDS = {"pandas": ("DataFrame", "Series"), "polars": ("DataFrame", "Series"), "pyarrow": ("Table",)}
 _UNNAMED = "values"  # the column of a series without a name
 _PAGE = 16 * 1024  # bytes; with four times that a change in one place cost 7 times as much, see the benchmark
-_NO_DATES = {"date_as_object": True, "timestamp_as_object": False}
+_TO_PANDAS = {"use_threads": False, "date_as_object": True, "timestamp_as_object": False}
 
 
 class TableSerializer(PlainSerializer):
@@ -168,7 +172,7 @@ def _read(raw: bytes | bytearray) -> Any:
 
     if any(spelt in raw for spelt in _SPELT):
         raise SerializerError(f"{TABLE} has a column of an extension type, which only code can rebuild")
-    table = parquet.read_table(pa.BufferReader(raw), use_threads=False)
+    table = parquet.ParquetFile(pa.BufferReader(raw)).read(use_threads=False)
     table.validate(full=True)
     own = dict(table.schema.metadata or {})
     facts = json.loads(own.pop(_OURS, b"{}"))
@@ -179,7 +183,7 @@ def _read(raw: bytes | bytearray) -> Any:
 def _to_frame(table: Any, facts: dict[str, Any]) -> Any:
     import pandas as pd
 
-    frame = table.to_pandas(**_NO_DATES)
+    frame = table.to_pandas(**_TO_PANDAS)
     for at, mend in facts.get("dtypes", {}).items():
         column = frame.columns[int(at)]
         if mend == "object":

@@ -374,7 +374,8 @@ def _global(machine: Machine, at: int) -> int:
 def _stack_global(machine: Machine, at: int) -> int:
     member, module = machine.pop(), machine.pop()
     if type(member) is not str or type(module) is not str:
-        refuse("global-text", f"a name is made of {described(module)} and {described(member)}, not of two texts")
+        of = f"{described(module)} and {described(member)}"
+        refuse("global-text", f"STACK_GLOBAL makes a name of {of}, not of two texts")
         module, member = str(module), str(member)
     machine.stack.append(machine.name(module, member))
     return at
