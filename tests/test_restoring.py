@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 
+import modelkeep as mk
 from modelkeep.environment import Distribution, Environment, EnvironmentWarning, Source
 from modelkeep.errors import InvalidValueError, RestoreError
 from modelkeep.restoring import Instead, VersionEnvironment, requirement, why_not
@@ -340,3 +342,28 @@ def test_a_minor_release_is_warned_of_only_where_the_caller_says_that_it_matters
         older.warn_if_it_matters()
     with pytest.warns(EnvironmentWarning, match="attrs"):
         older.warn_if_it_matters(matters={"Attrs"})
+
+
+def test_the_first_load_of_a_version_warns_of_what_differs_and_the_next_are_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = mk.Registry("memory://")
+
+    @registry.track("churn")
+    def train() -> Any:
+        return {"w": np.ones(3)}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train()
+        registry.load("churn")  # what made it runs here
+    train()
+    elsewhere = attrs.evolve(here(), python="3.99.1")
+    monkeypatch.setattr("modelkeep.surroundings.here", lambda: elsewhere)
+    with pytest.warns(EnvironmentWarning, match=r"Python") as said:
+        registry.load("churn:2")
+    assert [one.filename for one in said] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry.load("churn:2")
+        registry.get("churn:1").load()

@@ -297,6 +297,10 @@ def load(
         named = serializer or record.serializer
         own, layout = files.without(record.parts), 0 if serializer else record.serializer_format
         trusted = granted.allows(named, found.identity)
+        if record.made:
+            from modelkeep.surroundings import warn_once
+
+            warn_once(found.identity, record.made, record.packages)
         return _admitted(line, own, named, layout, ref, trusted=trusted, into=into).obj
 
     if verify not in ("now", "lazy"):

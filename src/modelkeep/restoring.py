@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import attrs
 
-from modelkeep import venvs
-from modelkeep.capture import environment as running
-from modelkeep.environment import Distribution, Environment, EnvironmentDiff, EnvironmentWarning
+from modelkeep import surroundings, venvs
+from modelkeep.environment import Distribution, Environment, EnvironmentDiff
 from modelkeep.errors import InvalidValueError, shown
 from modelkeep.releasenumbers import is_distribution_name, local_of, normalized
 
 Instead = Mapping[str, str | os.PathLike[str] | None]
 
-_SHOWN = 5  # findings in a warning
 _FETCHED = frozenset({"https", "http", "ssh", "git"})  # what a command that installs may fetch from
 _TORCH = re.compile(r"cpu|cu[0-9]{2,4}|rocm[0-9.]{1,8}|xpu")
 
@@ -46,7 +43,7 @@ class VersionEnvironment:
         Raises:
             ValueError: it is larger than any environment.
         """
-        return Environment.from_json(running.captured())
+        return surroundings.here()
 
     def compare(self, *, matters: Collection[str] = ()) -> EnvironmentDiff:
         """What differs in the running process, the gravest first.
@@ -56,24 +53,19 @@ class VersionEnvironment:
         """
         return self.made.compare(self.here(), matters=matters)
 
-    def warn_if_it_matters(self, *, matters: Collection[str] = (), stacklevel: int = 2) -> EnvironmentDiff:
-        """Warn, once, if the interpreter, the ABI or a major release of what was loaded differs; return all that does.
+    def warn_if_it_matters(self, *, matters: Collection[str] = ()) -> EnvironmentDiff:
+        """Warn if the interpreter, the ABI or a major release of what was loaded differs; return all that does.
+
+        The first load of a version in a process does so by itself.
 
         Args:
             matters: distributions whose minor releases count as major ones.
-            stacklevel: whose line is blamed, as `warnings.warn` has it; 2 is the caller.
 
         Warns:
             EnvironmentWarning: names up to five differences, and the command against each.
         """
         found = self.compare(matters=matters)
-        grave = found.that_matter
-        if grave:
-            lines = [f"- {one}" + (f"; {one.fix}" if one.fix else "") for one in grave[:_SHOWN]]
-            if len(grave) > _SHOWN:
-                lines.append(f"- and {len(grave) - _SHOWN} more")
-            text = "\n".join(["what runs here is not what made this version:", *lines])
-            warnings.warn(text, EnvironmentWarning, stacklevel=stacklevel)
+        surroundings.warn_of(found)
         return found
 
     def requirements(self, *, loaded_only: bool = False) -> str:

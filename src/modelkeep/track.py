@@ -14,6 +14,7 @@ import attrs
 
 from modelkeep._origins import origin
 from modelkeep.arguments import ABSENT
+from modelkeep.callers import level_above_us
 from modelkeep.calls import Call, Reader
 from modelkeep.choosing import Judge, Mode, check_mode, improves, keep_best, parse_keep, same_run
 from modelkeep.errors import InvalidValueError, ModelkeepError, NotFoundError, shown
@@ -33,7 +34,6 @@ T = TypeVar("T")
 
 _NOTED, _REUSED = 10, 100  # versions with the same parameters that are looked at; each may cost a request, once
 _PAIR = 2
-_HERE = __name__.partition(".")[0]
 _last: ContextVar[Mapping[str, Run]] = ContextVar("modelkeep_last_runs", default={})  # noqa: B039  never changed
 
 
@@ -327,11 +327,8 @@ def _described(returned: Any) -> str:
 
 def _warn(message: str) -> None:
     """Warn at the line that called the tracked function."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (_HERE, "contextlib"):
-        frame, level = frame.f_back, level + 1
     with suppress(Warning):  # where warnings are errors, this one must not keep anybody from training
-        warnings.warn(message, stacklevel=level)
+        warnings.warn(message, stacklevel=level_above_us())
 
 
 def last_run(function: Callable[..., Any]) -> Run:

@@ -10,6 +10,7 @@ from modelkeep import _resolve
 from modelkeep._trust import Trust
 from modelkeep.curves import HISTORY, History
 from modelkeep.errors import NotFoundError
+from modelkeep.madeby import MadeVersion
 from modelkeep.prediction import Predictor
 from modelkeep.signature import Signature
 from modelkeep.version import Part, Tolerance
@@ -54,7 +55,7 @@ class VersionPart:
         return loaded.obj
 
 
-class UsableVersion(VersionFacts):
+class UsableVersion(MadeVersion):
     """What `ModelVersion` has beside facts and the model itself."""
 
     @property

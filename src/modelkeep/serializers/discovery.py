@@ -7,7 +7,6 @@ its code, and a record that a stranger wrote may name it.
 from __future__ import annotations
 
 import numbers
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from modelkeep.callers import level_above_us
 from modelkeep.errors import SerializerError, TrustError, shown
 
 if TYPE_CHECKING:
@@ -195,16 +195,8 @@ def _fall_back(obj: object) -> None:
         "save(…, serializer='cloudpickle') if that is meant, or install a serializer; installed are "
         f"{_listed()}",
         UserWarning,
-        stacklevel=_above_us(),
+        stacklevel=level_above_us(),
     )
-
-
-def _above_us() -> int:
-    """The stack level of the nearest caller outside of this package, seen from the one who warns."""
-    level, frame = 0, sys._getframe(1)  # noqa: SLF001  warnings itself asks so
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(f"{_OURS}."):
-        level, frame = level + 1, frame.f_back
-    return level + 1
 
 
 def _check_found_again(serializer: Serializer, found: Installed) -> None:
