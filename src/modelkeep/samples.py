@@ -22,7 +22,7 @@ _NUMBERS = {  # dtypes that NumPy, torch, polars and pyarrow spell as we do, but
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "bfloat16", "float32", "float64", "bool", "complex64", "complex128"),
 }
-_SCALARS: tuple[tuple[type, str], ...] = (  # in this order: a bool is an int, a datetime is a date
+SCALARS: tuple[tuple[type, str], ...] = (  # in this order: a bool is an int, a datetime is a date
     (bool, "bool"),
     (int, "int64"),
     (float, "float64"),
@@ -79,7 +79,7 @@ def _schema(sample: Any, depth: int) -> Schema:
         return Columns(_fields((name, _schema(column, depth - 1)) for name, column in sample.items()))
     if isinstance(sample, (list, tuple)):
         return _of_list(sample, depth)
-    if sample is None or isinstance(sample, tuple(kind for kind, _ in _SCALARS)):
+    if sample is None or isinstance(sample, tuple(kind for kind, _ in SCALARS)):
         return _first(_of_list([sample], depth))
     raise InvalidValueError(
         f"nothing can be told of a {type(sample).__module__}.{type(sample).__qualname__}; give a frame, an array, a "
@@ -335,7 +335,7 @@ def _of_values(there: Sequence[Any], *, missing: bool) -> Schema:
 
 
 def _word(value: Any) -> str:
-    for kind, word in _SCALARS:
+    for kind, word in SCALARS:
         if isinstance(value, kind):
             return word
     dtype = getattr(value, "dtype", None)

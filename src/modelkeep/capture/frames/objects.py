@@ -23,23 +23,14 @@ from modelkeep.capture.frames.columns import (
     texts,
     whole,
 )
-from modelkeep.samples import is_missing
+from modelkeep.samples import SCALARS, is_missing
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  naive, as those that are counted from it
 _EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DAY = dt.date(1970, 1, 1)
 _MAX_DEPTH = 32
-_KINDS: tuple[tuple[type, str], ...] = (  # in this order: a bool is an int, a datetime is a date
-    (bool, "bool"),
-    (int, "int64"),
-    (float, "float64"),
-    (complex, "complex128"),
-    (str, "string"),
-    (bytes, "bytes"),
-    (dt.datetime, "datetime"),
-    (dt.date, "date"),
-    (dt.time, "time"),
-    (dt.timedelta, "duration"),
+_KINDS: tuple[tuple[type, str], ...] = (
+    *SCALARS,
     (decimal.Decimal, "decimal"),
     (Mapping, "struct"),
     (list, "list"),
