@@ -347,7 +347,7 @@ def test_a_minor_release_is_warned_of_only_where_the_caller_says_that_it_matters
 def test_the_first_load_of_a_version_warns_of_what_differs_and_the_next_are_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    registry = mk.Registry("memory://")
+    registry = mk.Registry("memory://first-load")
 
     @registry.track("churn")
     def train() -> Any:

@@ -405,12 +405,18 @@ def test_a_look_that_fails_gives_the_reason_and_the_save_goes_on(
 
     monkeypatch.setitem(making.AT_THE_START, "code", broken)
     monkeypatch.setitem(making.AT_THE_END, "environment", lambda _: {"odd": object()})
+    monkeypatch.setitem(making.SESSION, "hardware", broken)
     monkeypatch.setattr(making, "dataset_facts", lambda role, _: broken(role))
     with registry.run("churn", data={"train": 3}) as run:
-        made = run.save(W).record.made
-    assert made["code"] == {"unknown": "OSError: no git"}
-    assert "cannot keep" in made["environment"]["unknown"]
-    assert made["data"] == [{"role": "train", "unknown": "OSError: no git"}]
+        version = run.save(W)
+    made = version.record.made
+    assert made["code"] == {"unknown": ["OSError: no git"]}
+    assert "cannot keep" in made["environment"]["unknown"][0]
+    assert made["data"] == [{"role": "train", "unknown": ["OSError: no git"]}]
+    assert (version.code, version.environment, dict(version.data)) == (None, None, {})
+    assert version.session is not None
+    assert version.session.hardware is not None
+    assert version.session.hardware.unknown == ("OSError: no git",)
 
 
 # -- a run that fails ----------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def looked(look: Look, asked: Asked) -> dict[str, Any]:
         found = look(asked)
         mapping_to_json(found, "made")
     except Exception as error:  # noqa: BLE001  whatever it is, training goes on
-        return {"unknown": told(error)}
+        return {"unknown": [told(error)]}  # as what is looked at says of its parts
     return found
 
 
