@@ -82,15 +82,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Environment
 
 
 @needs_uv
-@pytest.mark.parametrize("loaded_only", [True, False])
 def test_a_restored_environment_has_the_same_versions_and_the_model_predicts_the_same_there(
-    trained: tuple[Path, Environment, list[list[float]]], tmp_path: Path, loaded_only: bool
+    trained: tuple[Path, Environment, list[list[float]]], tmp_path: Path
 ) -> None:
     registry, made, predictions = trained
     environment = VersionEnvironment(made)
-    if loaded_only:  # what is not in the path of the process is not loaded from what is installed
-        made = attrs.evolve(made, distributions={n: one for n, one in made.distributions.items() if one.loaded})
-    folder = environment.create(tmp_path / "again", loaded_only=loaded_only, instead={"modelkeep": ROOT})
+    folder = environment.create(tmp_path / "again", instead={"modelkeep": ROOT})
     prefix, front_door, versions, golden, again = run(folder / "bin" / "python", AGAIN, registry, PYTHONPATH="")
     assert Path(prefix) == folder
     assert Path(front_door).is_relative_to(folder)
