@@ -7,6 +7,7 @@ model of 3 KiB, 88 killed the process (SIGSEGV) and 30 hung it in xgboost 3.2, a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from modelkeep.errors import IntegrityError
@@ -35,6 +36,8 @@ class XgboostSerializer(PlainSerializer):
         if type(obj).__name__ != "Booster":
             attributes = dict(vars(obj))
             booster = attributes.pop("_Booster", None)
+            if attributes.get("callbacks"):
+                attributes["callbacks"] = _without_ours(attributes["callbacks"])
             put_wrapper(sink, obj, attributes)
         if booster is not None:
             sink.put(MODEL, booster.save_raw("ubj"))
@@ -61,6 +64,13 @@ class XgboostSerializer(PlainSerializer):
                 booster.set_param({"nthread": model.n_jobs})
             vars(model)["_Booster"] = booster
         return model
+
+
+def _without_ours(callbacks: Iterable[Any]) -> list[Any] | None:
+    """Wrappers take callbacks when they are made; one that logs into a run is no part of the model."""
+    from modelkeep.integrations.callbacks.xgboost import RunCallback
+
+    return [callback for callback in callbacks if not isinstance(callback, RunCallback)] or None
 
 
 serializer = XgboostSerializer()
