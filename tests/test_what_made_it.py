@@ -147,10 +147,11 @@ def says_which_packages_and_seed(project: Project, made: dict[str, Any]) -> None
     assert seeds.initial[generator] == 7
 
 
+@pytest.mark.parametrize("project", ["sklearn"], indirect=True)
 def test_a_change_of_the_script_or_of_the_rows_shows_in_the_record(project: Project) -> None:
     from_a_file(project)
     script = project.folder / "training.py"
-    for old, new in (("rate=0.5", "rate=0.25"), ("/ 120", "/ 240"), ("50,", "51,")):
+    for old, new in (("rate=0.5", "rate=0.25"), ("50,", "51,")):
         script.write_text(script.read_text().replace(old, new))
     from_a_file(project)
     before, _, after, _ = (version.record.made for version in project.versions())

@@ -3,6 +3,8 @@
 # mypy: ignore-errors
 
 # %%
+import copy
+
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import SGDClassifier
@@ -22,7 +24,7 @@ def rows():
 # %%
 @registry.track("churn", metric="accuracy")
 def train(table, *, base=None, rate=0.5, seed=7):
-    model = base or SGDClassifier(eta0=rate, random_state=seed)
+    model = copy.deepcopy(base) or SGDClassifier(eta0=rate, random_state=seed)
     inputs, left = table[["calls", "fee"]], table["left"]
     model.partial_fit(inputs, left, classes=[False, True])
     return model, {"accuracy": model.score(inputs, left)}

@@ -3,6 +3,8 @@
 # mypy: ignore-errors
 
 # %%
+import copy
+
 import torch
 
 import modelkeep as mk
@@ -24,7 +26,7 @@ def network():
 @registry.track("churn", metric="loss")
 def train(table, *, base=None, rate=0.5, seed=7):
     torch.manual_seed(seed)
-    model = base or network()
+    model = copy.deepcopy(base) or network()
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     for _ in range(3):
         optimizer.zero_grad()
