@@ -6,6 +6,7 @@ import ast
 import asyncio
 import copy
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -459,3 +460,36 @@ def test_a_script_a_pipe_and_two_processes_give_the_same_digests(tmp_path: Path)
     ]  # fmt: skip
     assert outputs[0] == outputs[1]
     assert '"ast_digest"' in outputs[0]
+
+
+SCRIPT = """
+import json, multiprocessing
+from modelkeep.capture.functions import function_facts
+from pathlib import Path
+
+def scale(x):
+    return 2 * x
+
+def train(x):
+    return scale(x)
+
+def look():
+    return function_facts(train, Path.cwd())
+
+def looks():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(json.dumps([look(), pool.apply(look)]))
+
+if __name__ == "__main__":
+    looks()
+"""
+
+
+def test_a_script_has_one_name_and_digest_as_a_script_as_a_module_and_in_a_spawned_process(tmp_path: Path) -> None:
+    (tmp_path / "training.py").write_text(SCRIPT)
+    found = []
+    for arguments in (["training.py"], ["-m", "training"], ["-c", "import training; training.looks()"]):
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        found += json.loads(done.stdout)
+    assert found == found[:1] * 6
+    assert (found[0]["name"], list(found[0]["calls"])) == ("training:train", ["training:scale"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final, Protocol, runtime_checkable
 
@@ -115,3 +115,19 @@ def _tag_text(given: object, what: str, name: str) -> str:
             length=len(text),
         )
     return text
+
+
+def as_names(given: str | Iterable[str], key: str) -> frozenset[str]:
+    """A set of names, of which one may come alone.
+
+    Raises:
+        InvalidValueError: it is something else.
+    """
+    names = [given] if isinstance(given, str) else given
+    try:
+        found = frozenset(names)
+    except TypeError:
+        found = frozenset([None])  # type: ignore[list-item]
+    if not all(isinstance(name, str) for name in found):
+        raise InvalidValueError(f"{key} is {shown(given):.200}; give names", key=key)
+    return found

@@ -83,7 +83,8 @@ class ColumnProfile:
         mean: their mean.
         quantiles: those at `LEVELS`, of a sample of 10,000 rows.
         distinct: how many values differ; None if more than 100.
-        top: the most frequent values with their counts, if few differ; no text that fewer than five rows have.
+        top: the most frequent values with their counts, if few differ; no text that fewer than five rows have, and
+            nothing that looks like a secret.
     """
 
     nulls: int = attrs.field(validator=_is_count)

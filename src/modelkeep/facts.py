@@ -6,7 +6,7 @@ import glob
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import attrs
 from modelkeep._trust import Grant
 from modelkeep.arguments import check_tags
 from modelkeep.errors import InvalidValueError, NotFoundError, shown
+from modelkeep.redaction import MAX_TEXT, check_params, redacted
 from modelkeep.serializers.packages import installed_versions
 from modelkeep.serializers.port import Serializer
 from modelkeep.system import System, format_time
@@ -45,10 +46,12 @@ class Facts:
     parents: tuple[Parent, ...] = ()
     origin: Origin | None = None
     made: Mapping[str, Any] = attrs.field(factory=dict)
+    allowed: Collection[str] = ()  # parameters that look like secrets and are none
 
     def __attrs_post_init__(self) -> None:
         mapping_to_json(self.made, "made")
         mapping_to_json(self.params, "params")
+        check_params(self.params, self.allowed)
         metrics_to_json(self.metrics, "metrics")
         check_tags(self.tags)
         check_text(self.notes, "notes")
@@ -65,7 +68,7 @@ class Facts:
             params=dict(self.params),
             metrics=dict(self.metrics),
             tags={str.__str__(name): str.__str__(text) for name, text in self.tags.items()},  # no enum's own text
-            notes=self.notes,
+            notes=_without_secrets(self.notes),
             parents=self.parents,
             origin=self.origin,
             made=dict(self.made),
@@ -77,6 +80,11 @@ class Facts:
             host=system.host(),
             **beside,
         )
+
+
+def _without_secrets(notes: str) -> str:
+    """The same, redacted; in pieces, as what is longer than one would be cut."""
+    return "".join(redacted(notes[start : start + MAX_TEXT]) for start in range(0, len(notes), MAX_TEXT))
 
 
 def serializer_for(model: object, name: str | None, granted: Grant) -> Serializer:

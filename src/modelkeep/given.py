@@ -36,6 +36,7 @@ class Given(TypedDict, total=False):
     example: object
     signature: Signature | Mapping[str, Any] | None
     golden: object
+    allow_secret_like: Iterable[str]
 
 
 class Saved(TypedDict, total=False):

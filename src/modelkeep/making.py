@@ -17,7 +17,7 @@ import orjson
 from modelkeep.capture.hardware import peak_memory
 from modelkeep.code import TrainingFunction
 from modelkeep.digest import digest_of
-from modelkeep.errors import InvalidValueError, shown
+from modelkeep.errors import InvalidValueError
 from modelkeep.redaction import check_params as check_secrets
 from modelkeep.redaction import redacted
 from modelkeep.tails import Tail
@@ -267,19 +267,3 @@ def check_params(params: Mapping[str, object], allowed: Collection[str]) -> None
     """
     mapping_to_json(params, "params")
     check_secrets(params, allowed)
-
-
-def as_names(given: str | Iterable[str], key: str) -> frozenset[str]:
-    """A set of names, of which one may come alone.
-
-    Raises:
-        InvalidValueError: it is something else.
-    """
-    names = [given] if isinstance(given, str) else given
-    try:
-        found = frozenset(names)
-    except TypeError:
-        found = frozenset([None])  # type: ignore[list-item]
-    if not all(isinstance(name, str) for name in found):
-        raise InvalidValueError(f"{key} is {shown(given):.200}; give names", key=key)
-    return found

@@ -10,7 +10,7 @@ from modelkeep import _resolve
 from modelkeep._resolve import Verify
 from modelkeep._trust import Trust
 from modelkeep._veto import check_on_disk
-from modelkeep.arguments import ABSENT
+from modelkeep.arguments import ABSENT, as_names
 from modelkeep.facts import Facts, Options, oldest_first, serializer_for
 from modelkeep.given import Given, Parents, Ref, Saved
 from modelkeep.model import RegisteredModel
@@ -90,6 +90,7 @@ class Registry(RegistryDatasets):
         example: object = None,
         signature: Signature | Mapping[str, Any] | None = None,
         golden: object = None,
+        allow_secret_like: Iterable[str] = (),
         wait: bool = True,
         progress: Progress = None,
     ) -> ModelVersion | PendingSave:
@@ -105,7 +106,7 @@ class Registry(RegistryDatasets):
             data: what it was trained on: a frame, an array, a path, a URL, a `Dataset` or its reference; or several by
                 role, as in ``{"train": frame, "test": "sales:3"}``. Its facts are recorded, and none of its rows.
             tags: short texts by name.
-            notes: any text.
+            notes: any text; what looks like a secret in it is left out, and ``[redacted: …]`` says so.
             parent: the version, or versions, that this one was made from; not given: where *model* was loaded from,
                 if it is such an object; None: none.
             label: a semantic version such as ``1.3.0``.
@@ -120,6 +121,7 @@ class Registry(RegistryDatasets):
             signature: what inputs must look like, where it is not to be inferred; an example must fit it.
             golden: inputs of which the outputs are kept, too, so that `ModelVersion.verify_golden` can replay them. The
                 model predicts them now; ``(inputs, outputs)`` gives both, `modelkeep.golden.Golden` a tolerance, too.
+            allow_secret_like: names of parameters that look like secrets and are none; others are refused.
             wait: False: check and serialize the model, copy its arrays, and give a `PendingSave` at once; the rest is
                 done in the background. Files on disk are not copied: they must not change before it is done.
             progress: a function of (done, total), in bytes of the files, called from one thread: this one, or that of
@@ -132,6 +134,7 @@ class Registry(RegistryDatasets):
 
         Raises:
             SerializerError: no serializer takes the object; lists what is installed and the way out.
+            SecretError: a parameter looks like a secret; names it, and not its value.
             InvalidValueError: a parameter, metric or tag cannot be kept; names its key. Or the model has files in the
                 folder of a part.
             SignatureError: the example or the golden inputs do not fit the signature.
@@ -162,6 +165,7 @@ class Registry(RegistryDatasets):
             "example": example,
             "signature": signature,
             "golden": golden,
+            "allow_secret_like": allow_secret_like,
             "progress": progress,
         }
         return self._save_given(model, name, given, wait)
@@ -237,7 +241,7 @@ class Registry(RegistryDatasets):
             ...     run.save({"w": np.ones(3)})
             ModelVersion churn:1
         """
-        from modelkeep.making import Making, as_names, check_captures
+        from modelkeep.making import Making, check_captures
         from modelkeep.runs import begun
 
         allowed = as_names(allow_secret_like, "allow_secret_like")

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from modelkeep._publish import Draft, publish
-from modelkeep.arguments import ABSENT, check_label
+from modelkeep.arguments import ABSENT, as_names, check_label
 from modelkeep.beside import Beside, Gathered, gathered
 from modelkeep.errors import InvalidValueError, shown
 from modelkeep.facts import Facts, Options, serializer_for
@@ -54,6 +54,7 @@ class RegistrySaves(RegistryPlace):
             tags={} if tags is None else tags,
             notes=given.get("notes", ""),
             parents=parents_of(model, given.get("parent", ABSENT), self.get),
+            allowed=as_names(given.get("allow_secret_like", ()), "allow_secret_like"),
             made=self._with_data(made or {}, given.get("data")),
         )
         options = Options(check_label(label, bump), bump, given.get("reuse", False))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import Any, Protocol, Self, SupportsFloat, SupportsIndex, Unpack
 
-from modelkeep.arguments import ABSENT, check_tags
+from modelkeep.arguments import ABSENT, as_names, check_tags
 from modelkeep.curves import Curves
 from modelkeep.errors import ConflictError, InvalidValueError, NotFoundError
 from modelkeep.given import Given, Parents
@@ -135,7 +135,7 @@ class Run:
         if outer is not None:
             making.session["within"] = outer.id
         self._curves = Curves()
-        self._allowed = allowed
+        self._allowed = frozenset(allowed)
         self.params: MutableMapping[str, Any] = Params(allowed)
         self.metrics: MutableMapping[str, Any] = Finals(self._curves)
         self.tags: dict[str, str] = {}
@@ -227,8 +227,10 @@ class Run:
 
     def _given(self, given: Given) -> Given:
         params = {**self.params, **(given.get("params") or {})}
-        check_params(params, self._allowed)
+        allowed = self._allowed | as_names(given.get("allow_secret_like", ()), "allow_secret_like")
+        check_params(params, allowed)
         whole: Given = {"notes": self.notes, "parent": self.parent, **given}
+        whole["allow_secret_like"] = allowed
         whole["params"] = params
         whole["metrics"] = {**self.metrics, **(given.get("metrics") or {})}
         whole["tags"] = {**self.tags, **(given.get("tags") or {})}

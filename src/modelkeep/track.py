@@ -13,13 +13,13 @@ from typing import Any, ParamSpec, Self, TypeVar, overload
 import attrs
 
 from modelkeep._origins import origin
-from modelkeep.arguments import ABSENT
+from modelkeep.arguments import ABSENT, as_names
 from modelkeep.callers import level_above_us
 from modelkeep.calls import Call, Reader
 from modelkeep.choosing import Judge, Mode, check_mode, improves, keep_best, parse_keep, same_run
 from modelkeep.errors import InvalidValueError, ModelkeepError, NotFoundError, shown
 from modelkeep.given import Saved
-from modelkeep.making import Making, as_names, check_captures
+from modelkeep.making import Making, check_captures
 from modelkeep.modelversion import ModelVersion
 from modelkeep.ref import check_model_name
 from modelkeep.runs import Place, Run, begun

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from modelkeep.capture.frames import can_describe, describe
 from modelkeep.capture.frames.addresses import redacted
 from modelkeep.capture.frames.files import DIGESTS
 from modelkeep.capture.frames.pointers import parsed
+from modelkeep.capture.frames.unlogged import unlogged
 from modelkeep.digest import digest
 
 MD5 = "0123456789abcdef0123456789abcdef"
@@ -186,6 +189,21 @@ def test_an_error_of_a_store_is_not_repeated(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_a_url_is_kept_without_credentials(url: str, kept: str) -> None:
     assert redacted(url) == kept
+
+
+def test_nothing_of_a_url_is_logged_while_it_is_looked_at_and_other_threads_log_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = "http://ada:maple-7@127.0.0.1:9/rows.csv?sig=maple-8"
+    described = describe(url)
+    assert described.fingerprint is None
+    assert "maple" not in caplog.text
+    with unlogged(), ThreadPoolExecutor(1) as pool:
+        logging.getLogger("fsspec.http").debug("within")
+        pool.submit(logging.getLogger("fsspec.http").debug, "beside").result()
+    logging.getLogger("fsspec.http").debug("after")
+    assert [record.message for record in caplog.records if record.name == "fsspec.http"] == ["beside", "after"]
 
 
 def test_a_pointer_of_dvc_is_its_digest(tmp_path: Path) -> None:

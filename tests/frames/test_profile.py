@@ -53,6 +53,14 @@ def test_values_are_counted_exactly_where_few_differ() -> None:
     assert dict(found["w"].top).items() <= dict(pd.Series(words).value_counts()).items()
 
 
+def test_a_text_that_looks_like_a_secret_is_counted_and_not_told() -> None:
+    words = ["north", "south", f"ghp_{'aB3' * 12}", "postgresql://ada:maple-7@db/sales"] * 40
+    found = profile_of(pd.DataFrame({"w": words}))["w"]
+    assert found.distinct == 4
+    assert found.top == (("north", 40), ("south", 40))
+    assert profile_of(pd.DataFrame({"password": [4711, 4712] * 40}))["password"].top == ()
+
+
 def test_a_value_that_comes_late_is_counted() -> None:
     values = np.zeros(2 * BLOCK, "i8")
     values[-3:] = 7

@@ -95,9 +95,19 @@ def _is_built_in(kind: type) -> bool:
     return not kind.__flags__ & (1 << 9)  # Py_TPFLAGS_HEAPTYPE
 
 
+def _module(thing: object) -> str:
+    """The module of a function; of a script what it is called when imported, so that its digest is the same everywhere.
+
+    The script of a spawned process is ``__mp_main__``, of its parent ``__main__``, and of who imports it neither.
+    """
+    name = str(getattr(thing, "__module__", None) or type(thing).__module__)
+    script = sys.modules.get(name) if name in ("__main__", "__mp_main__") else None
+    file = getattr(script, "__file__", None) or ""  # none in a notebook
+    return str(getattr(getattr(script, "__spec__", None), "name", "") or Path(file).stem or name)
+
+
 def _name(thing: object) -> str:
-    module = getattr(thing, "__module__", None) or type(thing).__module__
-    return redacted(f"{module}:{getattr(thing, '__qualname__', None) or type(thing).__qualname__}"[:300])
+    return redacted(f"{_module(thing)}:{getattr(thing, '__qualname__', None) or type(thing).__qualname__}"[:300])
 
 
 def _digest_of(thing: Code, source: Source) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import attrs
 
 from modelkeep.errors import InvalidValueError
+from modelkeep.redaction import redacted
 from modelkeep.stores.port import StoredObject
 
 _OURS = ("asynchronous", "loop", "skip_instance_cache", "use_listings_cache")  # what the store itself decides
@@ -233,15 +234,24 @@ def copied(found: memoryview, target: memoryview) -> int:
 
 
 def hidden(text: str, options: Mapping[str, Any]) -> str:
-    """Take out of *text* whatever *options* hold that is long enough to be a secret.
+    """Take out of *text* whatever *options* hold that is long enough to be a secret, and what looks like one.
 
     Example:
         >>> hidden("key AKIA12345678 is unknown", {"key": "AKIA12345678"})
         'key … is unknown'
+        >>> hidden("cannot reach http://ada:maple-7@host", {"endpoint_url": "http://ada:maple-7@host"})
+        'cannot reach http://…@host'
     """
+    return redacted(_without(text, options))
+
+
+def _without(text: str, options: Mapping[str, Any]) -> str:
     for name, value in options.items():
         if isinstance(value, Mapping):
-            text = hidden(text, value)
-        elif isinstance(value, str) and len(value) >= _SECRET and not name.endswith(_NO_SECRETS):
-            text = text.replace(value, "…").replace(quote(value, safe=""), "…")
+            text = _without(text, value)
+        elif isinstance(value, str):
+            # of an address that may be shown, what stands before the host may not
+            secret = value.rpartition("@")[0].rpartition("//")[2] if name.endswith(_NO_SECRETS) else value
+            if len(secret) >= _SECRET:
+                text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
     return text

@@ -16,6 +16,7 @@ import numpy as np
 
 from modelkeep.capture.frames.columns import MOMENTS, TEXTS, Array, Block, Column
 from modelkeep.dataset import LEVELS, ColumnProfile
+from modelkeep.redaction import looks_secret
 
 SAMPLE = 10_000  # rows
 _FEW = 100  # distinct values that are counted
@@ -157,7 +158,7 @@ class Counter:
             if _PERSONAL.search(self.name) or len(self._known) * _CROWD > there:
                 return ()
             rows = [row for row in rows if row[1] >= _CROWD and row[0] is not None and len(row[0]) <= _SHORT]
-        return tuple((row[0], row[1]) for row in rows if row[0] is not None)
+        return tuple((row[0], row[1]) for row in rows if row[0] is not None and not looks_secret(self.name, row[0]))
 
 
 def _counted(known: Array, there: Array) -> tuple[list[int], Array]:

@@ -11,6 +11,7 @@ from blake3 import blake3
 from modelkeep.capture.frames.addresses import redacted
 from modelkeep.capture.frames.columns import UnknownColumnError
 from modelkeep.capture.frames.files import facts_of_path
+from modelkeep.capture.frames.unlogged import unlogged
 from modelkeep.dataset import DatasetFacts
 from modelkeep.digest import digest_of
 
@@ -38,7 +39,11 @@ def facts_of_url(url: str, options: Mapping[str, Any], *, content: bool) -> Data
     from fsspec.core import url_to_fs
 
     files, path = url_to_fs(url, **{"use_listings_cache": False, **options})
-    shown = redacted(url)
+    with unlogged():
+        return _facts(files, path, redacted(url), content=content)
+
+
+def _facts(files: Any, path: str, shown: str, *, content: bool) -> DatasetFacts:
     known = files.info(path)
     if known.get("type") == "directory":
         return _folder(files, path, shown)
