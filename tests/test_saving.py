@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import modelkeep as mk
-from modelkeep import registry as registry_module
+from modelkeep import registrysaves
 from modelkeep.errors import ConflictError, InvalidValueError, SerializerError, StoreError, UnsettledError
 from modelkeep.registry import Registry
 from modelkeep.saving import PendingSave, SaveQueue
@@ -255,7 +255,7 @@ def spooling(model: object, name: str | None, granted: object) -> Spooling:
 
 
 def test_temporary_files_live_until_the_save_is_done(store: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "serializer_for", spooling)
+    monkeypatch.setattr(registrysaves, "serializer_for", spooling)
     registry = Registry(store)
     pending = registry.save(Pickled(np.zeros(3)), "churn", wait=False)
     assert store.begun.wait(30)
@@ -286,7 +286,7 @@ def test_what_is_wrong_with_the_arguments_is_said_at_once_and_leaves_nothing(
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(registry_module, "serializer_for", spooling)
+    monkeypatch.setattr(registrysaves, "serializer_for", spooling)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(RuntimeError, match="new thread"):
