@@ -22,7 +22,7 @@ from hostile.doors import Scene, doors
 from hostile.inputs import Hostile
 from hostile.watching import MIB, Watch
 
-SHARE = 300  # one in so many inputs runs with the other tests
+SHARE = 600  # one in so many inputs runs with the other tests
 MOST = 256  # MiB of memory
 SHOWN = 60  # faults
 

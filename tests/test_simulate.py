@@ -19,7 +19,7 @@ from modelkeep.errors import (
     TakenError,
     UnsettledError,
 )
-from modelkeep.testing.simulate import run
+from modelkeep.testing.simulate import Outcome, run
 from modelkeep.testing.simulate.__main__ import hunt, main
 from modelkeep.testing.simulate.history import NEVER, UNSAID, Call, History
 from modelkeep.testing.simulate.linearizable import judge
@@ -30,6 +30,13 @@ from modelkeep.testing.simulate.world import Touch
 
 SCHEDULES = 1000  # a hundred times as many are run by hand: see docs/explain/promises.md
 ENOUGH = 10_000  # schedules within which a planted fault must show
+SEEN = {  # first seeds of faults that take long to find; where one no longer shows its fault, all seeds are tried
+    "label-check-once": 220,
+    "reuses-uncommitted": 1813,
+    "rewriter-cleans-up": 1735,
+    "same-key-again": 1820,
+    "settle-by-looking": 593,
+}
 
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, 250))
@@ -64,7 +71,9 @@ def test_a_seed_replays_its_schedule_in_another_process() -> None:
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_planted_fault_is_caught_and_its_seed_replays_it(planted: Planted) -> None:
-    caught = hunt(planted, ENOUGH)
+    seed = SEEN.get(planted.name, 0)
+    known: Outcome = run(seed, planted.plant, overwrites=planted.overwrites)
+    caught = known if known.violation else hunt(planted, ENOUGH)
     assert caught is not None, f"{planted.name} was not caught in {ENOUGH} schedules"
     broke_down = ("AttributeError", "TypeError", "NameError")
     assert not any(name in str(caught.violation) for name in broke_down), "the plant itself broke down"
