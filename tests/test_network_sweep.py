@@ -37,7 +37,7 @@ from test_network_faults import KINDS, SERVERS, UNLISTED, copied
 IMPATIENT = Retries(first=0.01, longest=0.02, connect=1, answer=0.7, rate=1 << 24)
 ONCE, ON = "once", "from there on"
 TRIES = {ONCE: 1, ON: 2}  # of the client: with one, a request that goes wrong once is an error that the library meets
-SHARE = 40  # cases of each server in the suite
+SHARE = 24  # cases of each server in the suite
 
 
 @attrs.frozen

@@ -28,7 +28,7 @@ from modelkeep.testing.simulate.pairs import PAIRS, meet, warm
 from modelkeep.testing.simulate.planted import PLANTED, Planted
 from modelkeep.testing.simulate.world import Touch
 
-SCHEDULES = 1000  # a hundred times as many are run by hand: see docs/explain/promises.md
+SCHEDULES = 500  # hundreds of times as many are run by hand: see docs/explain/promises.md
 ENOUGH = 10_000  # schedules within which a planted fault must show
 SEEN = {  # first seeds of faults that take long to find; where one no longer shows its fault, all seeds are tried
     "label-check-once": 220,
