@@ -151,7 +151,7 @@ def test_a_script_without_git_gives_its_function_its_calls_and_its_imported_file
         features__py="import os\nPASSWORD = 'maple-4711'\ndef scale(x):\n    return x\n",
         settings_secret__py="KEY = 'quartz-88'\n",
     )
-    assert found["function"]["name"] == "__main__:train"
+    assert found["function"]["name"] == "main:train"
     assert found["function"]["file"] == "main.py"
     assert list(found["function"]["calls"]) == ["features:scale"]
     assert [file["path"] for file in found["files"]] == ["features.py", "main.py"]
