@@ -11,7 +11,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelkeep import zstd
-from modelkeep.codecs import RAW, SAMPLE, WIDTHS, ZSTD, Link, form_against, pack, plain_form, sample_span, unpack
+from modelkeep.codecs import (
+    PATCH,
+    RAW,
+    SAMPLE,
+    WIDTHS,
+    ZSTD,
+    Link,
+    form_against,
+    pack,
+    patch,
+    plain_form,
+    sample_span,
+    unpack,
+)
 
 RNG = np.random.default_rng(7)
 TURNED = [width for width in WIDTHS if width]
@@ -68,6 +81,54 @@ def test_a_chain_of_any_widths_unpacks_to_what_was_packed(values: list[bytes], c
     for below, value, width in zip(values, values[1:], chosen[1:], strict=False):
         links.insert(0, Link(pack(value, width=width, base=below), ZSTD, width))
         assert bytes(unpack(links, len(value))) == value
+
+
+@given(
+    st.lists(st.binary(min_size=8, max_size=300), min_size=2, max_size=5),
+    st.lists(widths, min_size=5, max_size=5),
+    st.data(),
+)
+def test_a_chain_of_patches_and_turned_pieces_in_any_order_unpacks(
+    values: list[bytes], chosen: list[int], data: st.DataObject
+) -> None:
+    below, *others = values
+    links = [Link(below)]
+    for drawn, width in zip(others, chosen, strict=False):
+        if data.draw(st.booleans()):
+            value = below[3:] + drawn
+            links.insert(0, Link(patch(value, below), PATCH, length=len(value)))
+        else:
+            value = bytes(one ^ 1 for one in below)
+            links.insert(0, Link(pack(value, width=width, base=below), ZSTD, width, len(value)))
+        assert bytes(unpack(links, len(value))) == value
+        below = value
+
+
+@given(st.binary(min_size=8, max_size=400), st.binary(max_size=400), st.integers(0, 10_000), st.integers(1, 255))
+def test_a_damaged_patch_is_an_error_or_other_bytes_of_that_length_and_never_more(
+    base: bytes, value: bytes, at: int, flipped: int
+) -> None:
+    frame = bytearray(patch(value, base))
+    frame[at % len(frame)] ^= flipped
+    try:
+        found = unpack([Link(bytes(frame), PATCH), Link(base)], len(value))
+    except ValueError:
+        return
+    assert len(found) == len(value)
+
+
+@pytest.mark.parametrize("cut", [slice(0, 0), slice(0, -1), slice(1, None)])
+def test_a_patch_that_is_cut_or_has_no_base_to_speak_of_is_an_error(cut: slice) -> None:
+    base, value = RNG.bytes(1000), RNG.bytes(100)
+    frame = patch(value, base)
+    with pytest.raises(ValueError, match=r"."):
+        unpack([Link(frame[cut], PATCH), Link(base)], len(value))
+    with pytest.raises(ValueError, match=r"."):
+        unpack([Link(frame + b"x", PATCH), Link(base)], len(value))
+    with pytest.raises(ValueError, match=r"."):
+        unpack([Link(frame, PATCH), Link(b"short")], len(value))
+    with pytest.raises(ValueError, match=r"."):
+        unpack([Link(frame, PATCH), Link(base)], len(value) - 1)
 
 
 @pytest.mark.parametrize("width", TURNED)

@@ -187,7 +187,8 @@ def test_an_object_that_cannot_be_read_is_named_and_the_others_are_checked(part:
         registry.get("churn:1").tag(n=str(number))
     bad = next(item.key for item in store.list("models/churn/") if part in item.key)
     other = max(item.key for item in store.list("models/churn/data/"))
-    store.put_pack(other, [store.get(other)[:-1] + b"x"])
+    raw = store.get(other)
+    store.put_pack(other, [raw[:-1], bytes([raw[-1] ^ 1])])
 
     class Unreadable(Wrapper):
         def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:

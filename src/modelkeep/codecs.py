@@ -5,6 +5,10 @@ have into zeros; then each element is rotated left by one bit, which puts the si
 fills the top byte; then a byte shuffle (as in HDF5 and Blosc), which puts the first bytes of all elements together,
 then the second ones, and so on. All three are linear under XOR, so of a chain of differences the unpacked frames are
 added up first, and turned back once.
+
+Or it is the frame of what comes after its base (a *patch*): where the base has the same bytes, the frame refers to
+them. The two need not have the same length, nor what is alike the same place. Such a frame is no sum: the base is
+unpacked first.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import attrs
 from modelkeep import zstd
 from modelkeep.digest import Buffer, flat
 
-RAW, ZSTD = 0, 1
+RAW, ZSTD, PATCH = 0, 1, 2
 WIDTHS = (0, 2, 4, 8, 16)  # bytes of an element; 0: neither rotated nor shuffled
 SAMPLE = 64 * 1024  # bytes; what all four widths are tried on in half a millisecond
 _TRIED = (0, 2, 4, 8)  # nothing that is common has elements of 16 bytes
@@ -34,13 +38,15 @@ class Link:
 
     Args:
         stored: the bytes as they are stored.
-        codec: `RAW` or `ZSTD`.
+        codec: `RAW`, `ZSTD` or `PATCH`.
         width: bytes of an element, if it was rotated and shuffled by them; else 0.
+        length: in bytes, unpacked; only needed below a patch.
     """
 
     stored: Buffer
     codec: int = RAW
     width: int = 0
+    length: int = 0
 
 
 @attrs.frozen
@@ -73,16 +79,33 @@ def pack(data: Buffer, *, width: int = 0, base: Buffer | None = None) -> bytes:
     return zstd.compress(*_parts(_turned(turned, width), width), settings="numbers")
 
 
+def patch(data: Buffer, base: Buffer) -> bytes:
+    """The frame of *data* as it comes after *base*, which has 8 bytes at least.
+
+    Example:
+        >>> base = bytes(range(256))
+        >>> links = [Link(patch(base[9:] + base, base), PATCH), Link(base)]
+        >>> bytes(unpack(links, 503)) == base[9:] + base
+        True
+    """
+    return zstd.compress_after(flat(base), flat(data))
+
+
 def unpack(links: Sequence[Link], length: int) -> Buffer:
     """The bytes of a piece.
 
     Args:
-        links: it, what it was turned by, what that was turned by, and so on.
-        length: of the bytes; all of them have as many.
+        links: it, what it was turned by or is a patch of, the same of that, and so on.
+        length: of the bytes; all that was turned by one another has as many.
 
     Raises:
         ValueError: a frame holds no such bytes.
     """
+    at = next((index for index, link in enumerate(links) if link.codec == PATCH), None)
+    if at is not None:
+        first, *below = links[at:]
+        base = unpack(below, below[0].length or flat(below[0].stored).nbytes)
+        links = [*links[:at], Link(zstd.decompress_after(flat(base), first.stored, length))]
     by_width: dict[int, list[Link]] = {}
     for link in links:
         by_width.setdefault(link.width if link.codec != RAW else 0, []).append(link)
@@ -198,17 +221,14 @@ def _turned(data: Buffer, width: int) -> memoryview:
     """Rotated and shuffled; what is left over at the end, less than an element, stays there."""
     import numpy as np
 
-    raw, turned, words, top = _views(data, width)
-    count = raw.size // width
-    planes = turned[: count * width].reshape(width, count)
-    numbers = raw[: count * width].view(words).reshape(count, max(1, width // _WORD))
-    for start in range(0, count, _AT_ONCE):
-        here = slice(start, start + _AT_ONCE)
-        for index, word in enumerate(numbers[here].T):
-            rotated = np.left_shift(word, 1)
-            rotated |= word >> top
-            _split(rotated, planes[_WORD * index : _WORD * (index + 1), here])
-    turned[count * width :] = raw[count * width :]
+    raw = np.frombuffer(data, np.uint8)
+    turned = np.empty(raw.size, np.uint8)
+    for word, planes in _blocks(raw, turned, width):
+        rotated = np.left_shift(word, 1)
+        rotated |= word >> (8 * word.itemsize - 1)
+        _split(rotated, planes)
+    whole = raw.size - raw.size % width
+    turned[whole:] = raw[whole:]
     found: memoryview = turned.data
     return found
 
@@ -216,20 +236,31 @@ def _turned(data: Buffer, width: int) -> memoryview:
 def _turned_back(data: Buffer, width: int) -> memoryview:
     import numpy as np
 
-    turned, raw, words, top = _views(data, width)
-    count = turned.size // width
-    planes = turned[: count * width].reshape(width, count)
-    numbers = raw[: count * width].view(words).reshape(count, max(1, width // _WORD))
-    for start in range(0, count, _AT_ONCE):
-        here = slice(start, start + _AT_ONCE)
-        for index, word in enumerate(numbers[here].T):
-            joined = _joined(planes[_WORD * index : _WORD * (index + 1), here])
-            np.right_shift(joined, 1, out=word)
-            joined <<= top
-            np.bitwise_or(word, joined, out=word)
-    raw[count * width :] = turned[count * width :]
+    turned = np.frombuffer(data, np.uint8)
+    raw = np.empty(turned.size, np.uint8)
+    for word, planes in _blocks(raw, turned, width):
+        joined = _joined(planes)
+        np.right_shift(joined, 1, out=word)
+        joined <<= 8 * word.itemsize - 1
+        np.bitwise_or(word, joined, out=word)
+    whole = raw.size - raw.size % width
+    raw[whole:] = turned[whole:]
     found: memoryview = raw.data
     return found
+
+
+def _blocks(raw: Any, turned: Any, width: int) -> Iterator[tuple[Any, Any]]:
+    """The numbers of *raw*, some at once, each time with the planes of *turned* for their bytes.
+
+    Elements of 16 bytes are two numbers of 8.
+    """
+    count = raw.size // width
+    planes = turned[: count * width].reshape(width, count)
+    words = raw[: count * width].view(f"<u{min(width, _WORD)}").reshape(count, max(1, width // _WORD))
+    for start in range(0, count, _AT_ONCE):
+        here = slice(start, start + _AT_ONCE)
+        for index, word in enumerate(words[here].T):
+            yield word, planes[_WORD * index : _WORD * (index + 1), here]
 
 
 def _split(numbers: Any, planes: Any) -> None:
@@ -257,12 +288,3 @@ def _joined(planes: Any) -> Any:
     numbers <<= 8 * half
     numbers |= _joined(planes[:half])
     return numbers
-
-
-def _views(data: Buffer, width: int) -> tuple[Any, Any, str, int]:
-    """The bytes, as much fresh memory, and as what they are rotated: elements of 16 bytes as two of 8."""
-    import numpy as np
-
-    word = min(width, _WORD)
-    given = np.frombuffer(data, np.uint8)
-    return given, np.empty(given.size, np.uint8), f"<u{word}", 8 * word - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 
 import attrs
@@ -11,6 +11,7 @@ from modelkeep.atrest import NOTHING, AtRest
 from modelkeep.digest import Buffer, join_digests
 from modelkeep.layout import pack_key
 from modelkeep.manifest import Manifest, Piece
+from modelkeep.nearby import Nearby
 from modelkeep.packs import MAGIC, MAX_PACK, alignment
 from modelkeep.pieces import Fresh, read_pieces
 from modelkeep.progress import nothing
@@ -56,7 +57,12 @@ class _Writer:
     """Deals pieces out to packs, one pack after the other, in a single pass."""
 
     def __init__(
-        self, sources: Sequence[Source], record: bytes, at_rest: AtRest, progress: Callable[[int], None]
+        self,
+        sources: Sequence[Source],
+        record: bytes,
+        at_rest: AtRest,
+        near: Mapping[str, Nearby],
+        progress: Callable[[int], None],
     ) -> None:
         self.ids: list[str] = []
         self.written: Written | None = None
@@ -66,7 +72,7 @@ class _Writer:
         self._progress = progress
         self._rows: list[list[Piece]] = [[] for _ in sources]
         self._known = dict(at_rest.places)
-        self.todo = read_pieces(sources, at_rest.places.keys() or ())
+        self.todo = read_pieces(sources, at_rest.places.keys() or (), near)
         self._next = next(self.todo, None)
 
     def pack(self, pack: str) -> Iterator[Buffer]:
@@ -97,7 +103,9 @@ class _Writer:
     def _placed(self, fresh: Fresh, offset: int) -> Piece:
         stored = memoryview(fresh.stored).nbytes
         pack = len(self._at_rest.packs) + len(self.ids) - 1
-        piece = Piece(fresh.digest, fresh.stored_digest, pack, fresh.codec, stored, offset, fresh.length)
+        piece = Piece(
+            fresh.digest, fresh.stored_digest, pack, fresh.codec, stored, offset, fresh.length, base=fresh.base
+        )
         self._known[fresh.digest] = piece
         return piece
 
@@ -141,7 +149,10 @@ def write_packs(
     Raises:
         StoreError: the store refused; what was put is deleted again as far as it lets us.
     """
-    writer = _Writer(sorted(sources, key=lambda source: source.path), record, at_rest, progress)
+    ordered = sorted(sources, key=lambda source: source.path)
+    alike = [source for source in ordered if source.alike and source.path in at_rest.files]
+    near = {source.path: Nearby(store, name, at_rest, source.path, source.size) for source in alike}
+    writer = _Writer(ordered, record, at_rest, near, progress)
     try:
         with closing(writer.todo):
             while writer.written is None:

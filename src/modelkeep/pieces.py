@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from modelkeep import zstd
 from modelkeep.chunking import content_pieces, half_window
-from modelkeep.codecs import RAW, ZSTD
+from modelkeep.codecs import PATCH, RAW, ZSTD, patch
 from modelkeep.digest import Buffer, filled_digest, raw_digest
+from modelkeep.manifest import Piece
 from modelkeep.sources import Content, Source, stream
 from modelkeep.splitters import SMALL, Extent, extents
 from modelkeep.threads import Threads, cores
@@ -29,6 +30,9 @@ PIECE = 8 * 1024 * 1024  # bytes of a tensor; below 5 MiB S3 refuses parts
 _AT_ONCE = 1024 * 1024  # bytes; what one thread is given at least, and up to where no thread is worth its start
 _WORTH = 0.95  # compressed pieces larger than this share of the original are kept raw
 _LEAST = 512  # bytes; compressing less costs more than it saves
+_CLEARLY = 1 / 8  # of its bytes; a patch that small is taken without a look at what the piece takes by itself
+_PATCHED = 0.5  # of that; what another patch must come down to, as it takes a read more
+_HEAD = 32  # bytes by which a piece is known again: long enough to tell pieces apart, and few enough to last
 _MOST_THREADS = 4  # each holds 8 MiB and more; a store takes no more than four cores digest
 
 
@@ -45,6 +49,7 @@ class Fresh:
         codec: how it would be stored.
         stored: the bytes that would be stored; none where they are at rest already.
         stored_digest: 32 bytes, BLAKE3 of these.
+        base: what it is a patch of, if it is one.
     """
 
     source: int
@@ -55,6 +60,19 @@ class Fresh:
     codec: int
     stored: Buffer
     stored_digest: bytes
+    base: Piece | None = None
+
+
+class Near(Protocol):
+    """What lies near a place in a file that is at rest; see `modelkeep.nearby`. Safe to use from several threads."""
+
+    def at(self, start: int, stop: int, head: bytes) -> tuple[Piece, Buffer] | None:
+        """A piece that may be patched, and its bytes."""
+        ...
+
+    def learn(self, *, shrank: bool) -> None:
+        """Hear whether a patch was worth it."""
+        ...
 
 
 @attrs.frozen
@@ -68,6 +86,7 @@ class _Todo:
     opaque: bool
     content: Content
     memory: _Memory
+    near: Near | None = None
     data: memoryview | None = None
 
     def fresh(self, at_rest: Container[bytes], *, alone: bool) -> Fresh:
@@ -87,19 +106,34 @@ class _Todo:
         """Whether nobody can change these bytes until they are stored."""
         return data is self.data or isinstance(data.obj, bytes)
 
-    def _result(self, own: bytes, codec: int, stored: Buffer, stored_digest: bytes) -> Fresh:
+    def _result(self, own: bytes, codec: int, stored: Buffer, stored_digest: bytes, base: Piece | None = None) -> Fresh:
         tensor = self.extent.tensor
         extent = self.extent.start if tensor else self.start
         left = (self.extent.stop if tensor else self.stop) - self.start
         length = self.stop - self.start
-        return Fresh(self.source, own, length, (self.source, extent), left, codec, stored, stored_digest)
+        return Fresh(self.source, own, length, (self.source, extent), left, codec, stored, stored_digest, base)
 
-    def _stored(self, data: memoryview, own: bytes, *, alone: bool) -> tuple[int, Buffer, bytes]:
-        if self.opaque and not self.extent.tensor and data.nbytes >= _LEAST:
-            packed = zstd.compress(data)
-            if len(packed) < data.nbytes * _WORTH:
-                return ZSTD, packed, raw_digest(packed, alone=alone)
-        return RAW, data, own
+    def _stored(self, data: memoryview, own: bytes, *, alone: bool) -> tuple[int, Buffer, bytes, Piece | None]:
+        if not self.opaque or self.extent.tensor or data.nbytes < _LEAST:
+            return RAW, data, own, None
+        patched = self._patched(data)
+        if patched is not None:
+            frame, base = patched
+            return PATCH, frame, raw_digest(frame, alone=alone), base
+        packed = zstd.compress(data)
+        if len(packed) < data.nbytes * _WORTH:
+            return ZSTD, packed, raw_digest(packed, alone=alone), None
+        return RAW, data, own, None
+
+    def _patched(self, data: memoryview) -> tuple[bytes, Piece] | None:
+        """What a piece differs by from one that is at rest, and that; None where this does not pay."""
+        there = None if self.near is None else self.near.at(self.start, self.stop, bytes(data[:_HEAD]))
+        if self.near is None or there is None:
+            return None
+        frame = patch(data, there[1])
+        pays = len(frame) <= data.nbytes * _CLEARLY or len(frame) <= len(zstd.compress(data)) * _PATCHED
+        self.near.learn(shrank=pays)
+        return (frame, there[0]) if pays else None
 
 
 class _Memory:
@@ -120,29 +154,33 @@ class _Memory:
         return array.data
 
 
-def read_pieces(sources: Iterable[Source], at_rest: Container[bytes] = ()) -> Generator[Fresh]:
+def read_pieces(
+    sources: Iterable[Source], at_rest: Container[bytes] = (), near: Mapping[str, Near] | None = None
+) -> Generator[Fresh]:
     """The pieces of files, in order, each file read once; at most some 40 MiB are held.
 
     Args:
         sources: the files.
         at_rest: digests of pieces whose bytes nobody needs.
+        near: by path, what pieces of a file may be patches of.
 
     Raises:
         InvalidValueError: a file changed while it was read.
     """
     sources = list(sources)
     small = sum(source.size for source in sources) <= _AT_ONCE
-    with closing(_todos(sources)) as todos:
+    with closing(_todos(sources, near or {})) as todos:
         if small:
             yield from (todo.fresh(at_rest, alone=True) for todo in todos)
         else:
             yield from _by_threads(_batches(todos), lambda todo: todo.fresh(at_rest, alone=False))
 
 
-def _todos(sources: Iterable[Source]) -> Generator[_Todo]:
+def _todos(sources: Iterable[Source], near: Mapping[str, Near]) -> Generator[_Todo]:
     memory = _Memory()
     for index, source in enumerate(sources):
         make = partial(_Todo, index, opaque=source.opaque, content=source.content, memory=memory)
+        make = partial(make, near=near.get(source.path))
         for extent in _extents(source.content, source.size):
             yield from _cut(make, extent, source.size)
 

@@ -8,11 +8,12 @@ from datetime import timedelta
 import attrs
 
 from modelkeep import _verify
-from modelkeep._collect import GRACE, Collection, Purged, Removal, collect
+from modelkeep._collect import GRACE, collect
 from modelkeep._compact import Compaction, FormCost, ModelCompaction, compact
 from modelkeep._erase import Erasure
 from modelkeep._home import Home
 from modelkeep._lost import Loss
+from modelkeep._removed import Collection, Dropped, Purged, Removal
 from modelkeep._repair import Repair
 from modelkeep._report import Report
 from modelkeep.errors import InvalidValueError, shown
@@ -23,6 +24,7 @@ from modelkeep.usage import Usage, measure
 __all__ = [  # what it gives out, too
     "Collection",
     "Compaction",
+    "Dropped",
     "Erasure",
     "FormCost",
     "Loss",
@@ -149,7 +151,7 @@ class Storage:
         grace: timedelta = GRACE,
         progress: Callable[[int, int], None] | None = None,
     ) -> Collection:
-        r"""Remove what nobody needs: versions that the policy lets go, packs without a version, and leftovers.
+        r"""Remove what nobody needs: versions that the policy lets go, failed runs that expired, and leftovers.
 
         Versions that are held or on an alias stack, and the newest one, are never let go; without a policy none is. Any
         number of collectors may be at work, beside savers and readers, and one that was killed leaves nothing that

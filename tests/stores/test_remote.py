@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -9,8 +11,10 @@ from typing import ClassVar
 
 import pytest
 
+from modelkeep.errors import MissingObjectError, ObjectExistsError
 from modelkeep.stores import open_store
 from modelkeep.stores.port import Store
+from modelkeep.stores.remote import FIRST
 from modelkeep.testing.stores import StoreContract
 from servers.sites import SOON, Site
 
@@ -46,6 +50,23 @@ class OnAServer(StoreContract):
         del store
         url = self.at.url(self.prefix)
         return partial(open_store, url, storage_options=self.at.server.options, retries=SOON)
+
+    def test_what_is_refused_leaves_no_buffers_for_the_collector_of_garbage(self, store: Store) -> None:
+        store.create("there", b"1")
+        value = bytes(FIRST)
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(8):
+                with pytest.raises(MissingObjectError):
+                    store.get("nowhere")
+                with pytest.raises(ObjectExistsError):
+                    store.create("there", value + b"2")
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        assert held < 3 * FIRST, "each call held that much, and sixteen calls were made"
 
 
 class TestS3OnMoto(OnAServer):

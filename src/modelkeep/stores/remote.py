@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from itertools import chain
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 from fsspec.asyn import sync
@@ -154,8 +155,7 @@ class RemoteStore:
 
     def _run(self, work: Callable[[Bucket], Coroutine[Any, Any, T]]) -> T:
         bucket = self._opened()
-        result: T = sync(bucket.loop, work, bucket)
-        return result
+        return _waited(bucket, work, bucket)
 
     async def _ask(
         self,
@@ -261,7 +261,7 @@ class RemoteStore:
         def ask(request: Callable[[], Awaitable[None]], size: int = 0) -> Coroutine[Any, Any, None]:
             return self._ask(bucket, key, lambda _: request(), size, True)
 
-        sync(bucket.loop, ask, upload.begin)
+        _waited(bucket, ask, upload.begin)
         try:
             for request, size in _part_requests(upload, parts):
                 if len(under_way) >= bucket.width:
@@ -269,15 +269,40 @@ class RemoteStore:
                 under_way.append(asyncio.run_coroutine_threadsafe(ask(request, size), bucket.loop))
             while under_way:
                 under_way.popleft().result()
-            sync(bucket.loop, ask, upload.finish)
+            _waited(bucket, ask, upload.finish)
         except BaseException as error:
             if isinstance(error, Exception):
                 wait(under_way)  # a part that came after the upload was thrown away could stay
             for future in under_way:
                 future.cancel()
             with suppress(ModelkeepError):  # a rule of the bucket clears up what stays; see the docs
-                sync(bucket.loop, self._ask, bucket, key, lambda _: upload.abort(), attempts=1)
+                _waited(bucket, self._ask, bucket, key, lambda _: upload.abort(), attempts=1)
             raise
+
+
+def _waited(bucket: Bucket, work: Callable[..., Coroutine[Any, Any, T]], *args: Any, **options: Any) -> T:
+    """What *work* gives on the bucket's own thread; an error leaves no buffers behind."""
+    try:
+        result: T = sync(bucket.loop, work, *args, **options)
+    except BaseException as error:
+        _let_go(error)
+        raise
+    return result
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the frames through which an error came, and those behind it.
+
+    fsspec, tenacity and s3fs hold an error in a frame that the error holds. Such rings, with every buffer of a request,
+    would lie there until garbage is looked for; beside a large framework Python hardly ever does that.
+    """
+    held, seen = [error], set[int]()
+    while held:
+        one = held.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            clear_frames(one.__traceback__)
+            held += [other for other in (one.__cause__, one.__context__) if other is not None]
 
 
 class _Tries:
