@@ -91,6 +91,24 @@ def test_what_is_no_model_with_metrics_is_a_model(returned: Any) -> None:
     assert repr(last_run(train).version.load()) == repr(returned)
 
 
+@pytest.mark.parametrize("wrong", [None, "high", [[1, 2], [3, 4]], {"auc": 0.9}])
+def test_metrics_with_something_that_is_none_are_an_error_that_names_it_and_the_model_is_not_lost(wrong: Any) -> None:
+    train = registry.track("churn")(lambda: (weights(), {"auc": 0.9, "confusion": wrong}))
+    with pytest.raises(InvalidValueError, match=r"confusion.*last_run\(\)\.unsaved"):
+        train()
+    unsaved: Any = last_run(train).unsaved
+    assert unsaved[0]["w"].tolist() == weights()["w"].tolist()
+    with pytest.raises(NotFoundError):
+        registry.get("churn")
+
+
+def test_reuse_says_where_it_cannot_look() -> None:
+    names: dict[str, Any] = {}
+    exec("def made():\n    return {'w': 1.5}", names)
+    with pytest.warns(UserWarning, match="looks for nothing"):
+        registry.track("churn", reuse=True)(names["made"])()
+
+
 def test_a_tracked_function_looks_as_it_did() -> None:
     def train(frame: list[int], *, depth: int = 6) -> dict[str, Any]:
         """Train."""
@@ -217,7 +235,7 @@ def test_wrong_arguments_are_the_error_of_the_function_itself() -> None:
     with pytest.raises(TypeError) as tracked:
         registry.track("churn")(train)()  # type: ignore[call-arg]
     assert str(tracked.value) == str(plain.value)
-    assert registry.models() == []
+    assert list(registry.model("churn").versions()) == []
 
 
 def test_a_parameter_that_looks_like_a_secret_is_an_error_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +372,7 @@ def test_a_metric_that_is_missing_is_told_with_what_was_returned_and_the_model_i
         train()
     assert last_run(train).failed
     assert last_run(train).unsaved is returned
-    assert registry.models() == []
+    assert list(registry.model("churn").versions()) == []
 
 
 def test_an_exception_of_the_function_is_a_failed_run_and_never_a_version() -> None:
@@ -368,7 +386,8 @@ def test_an_exception_of_the_function_is_a_failed_run_and_never_a_version() -> N
         train()
     assert caught.value is error
     assert (last_run(train).failed, last_run(train).error) == (True, "ValueError: bad rows")
-    assert registry.models() == []
+    assert list(registry.model("churn").versions()) == []
+    assert list(registry.model("churn").failed_runs()) == [last_run(train).kept]
 
 
 def test_stop_iteration_is_an_exception_as_any_other() -> None:

@@ -160,8 +160,9 @@ def saved(place: Path) -> int:
 
 
 def failed(place: Path) -> dict[str, str]:
-    """The errors of the runs that were kept as failed, by model."""
-    return {found.name.partition(" ")[2]: found.read_text() for found in place.parent.glob("marker *")}
+    """The errors of the runs that are kept as failed, by model."""
+    models = mk.Registry(place).models() if place.exists() else []
+    return {model.name: kept.error for model in models for kept in model.failed_runs()}
 
 
 @pytest.mark.parametrize(("how", "names"), [("wait", ["slow"]), ("nested", ["outer", "slow"])])
@@ -184,7 +185,7 @@ def test_sigterm_ends_a_process_whose_function_swallows_everything(place: Path) 
 def test_a_handler_of_the_users_own_is_called_as_ever(place: Path) -> None:
     status, out, _ = ended(place, "own", signal.SIGTERM)
     assert (status, out.splitlines()) == (7, ["waiting", "True SystemExit: 7"])
-    assert saved(place) == 0
+    assert (saved(place), failed(place)) == (0, {"slow": "SystemExit: 7"})
 
 
 def test_a_process_that_ignores_sigterm_goes_on_doing_so(place: Path) -> None:
@@ -214,7 +215,7 @@ def test_keyboard_interrupt_is_a_failed_run_and_ends_the_process_as_it_does_with
     assert status == -signal.SIGINT
     assert out.splitlines() == ["waiting", "True KeyboardInterrupt"]
     assert err.rstrip().endswith("KeyboardInterrupt")
-    assert saved(place) == 0
+    assert (saved(place), failed(place)) == (0, {"slow": "KeyboardInterrupt"})
 
 
 def test_a_run_in_another_thread_leaves_signals_alone(place: Path) -> None:

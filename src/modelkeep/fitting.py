@@ -39,7 +39,7 @@ def fitted(inputs: Any, wanted: Schema) -> Any:
         found = schema_of(inputs)
     except InvalidValueError as error:
         raise SignatureError(f"the inputs do not fit the signature: {error}", faults=[str(error)]) from None
-    faults = list(_faults("", found, wanted))
+    faults = misfits(found, wanted)
     if faults:
         more = f"\n- and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         listed = "".join(f"\n- {fault}" for fault in faults[:_SHOWN])
@@ -48,6 +48,16 @@ def fitted(inputs: Any, wanted: Schema) -> Any:
             faults=faults,
         )
     return _chosen(inputs, found, wanted)
+
+
+def misfits(found: Schema, wanted: Schema) -> list[str]:
+    """Why values of one schema do not fit another, a sentence for each column; empty where all fit.
+
+    Example:
+        >>> misfits(Values("float64"), Values("int64"))
+        ['the inputs: float64 came, and int64 is wanted']
+    """
+    return list(_faults("", found, wanted))
 
 
 def _faults(path: str, found: Schema, wanted: Schema) -> Iterator[str]:

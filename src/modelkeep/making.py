@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import FunctionType
 from typing import Any
@@ -26,6 +27,8 @@ from modelkeep.values import mapping_to_json, to_json
 # What is captured only on request, by the word in `capture=`.
 CAPTURES = ("diff", "notebook", "sources", "lock")
 _MAX_ERROR = 4_000  # characters of an exception
+_MAX_TRACE = 16_000  # characters at the end of a traceback, where what raised stands
+_LOOKED_AT = 8 * _MAX_TRACE  # and those that are looked through for secrets, so that none is cut in two
 
 
 @attrs.frozen
@@ -46,13 +49,14 @@ class Asked:
 
 def dataset_facts(role: str, obj: object) -> dict[str, Any]:
     """What is told of a dataset; with ``fingerprint`` if it has one."""
-    from modelkeep.dataseeing import is_data, seen
+    from modelkeep.capture.frames import can_describe
+    from modelkeep.dataseeing import seen
     from modelkeep.datasets import entry_of
     from modelkeep.datasetversion import Dataset
 
     if isinstance(obj, Dataset):
         return {"role": role, **entry_of(obj, obj.described())}
-    if is_data(obj):
+    if can_describe(obj):
         return seen(obj, role=role)
     kind = type(obj)
     return {"role": role, "type": f"{kind.__module__}.{kind.__qualname__}", **_shape(obj)}
@@ -164,6 +168,15 @@ def told(error: BaseException) -> str:
         said = f"(cannot be shown: {type(other).__name__})"
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return redacted(text.encode(errors="replace").decode())[:_MAX_ERROR]
+
+
+def traced(error: BaseException) -> str:
+    """The end of the traceback of an exception, without what looks like a secret; empty if it cannot be had."""
+    try:
+        whole = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001  the classes in it are not ours
+        return ""
+    return redacted(whole[-_LOOKED_AT:].encode(errors="replace").decode())[-_MAX_TRACE:]
 
 
 def check_captures(given: Iterable[str]) -> frozenset[str]:

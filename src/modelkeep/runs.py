@@ -8,16 +8,28 @@ from contextvars import ContextVar
 from typing import Any, Protocol, Self, SupportsFloat, SupportsIndex, Unpack
 
 from modelkeep.arguments import ABSENT, as_names, check_tags
+from modelkeep.callers import warn_caller
 from modelkeep.curves import Curves
-from modelkeep.errors import ConflictError, InvalidValueError, NotFoundError
+from modelkeep.errors import (
+    ClockError,
+    ConflictError,
+    FormatError,
+    InvalidValueError,
+    NotFoundError,
+    StoreError,
+    UnsettledError,
+)
+from modelkeep.failedrun import FailedRun
 from modelkeep.given import Given, Parents
-from modelkeep.making import Making, check_params, told
+from modelkeep.making import Making, check_params, told, traced
 from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ModelVersion
 from modelkeep.ref import check_model_name
 from modelkeep.system import System
 from modelkeep.termination import raised_here
 from modelkeep.values import check_text, metrics_to_json
+
+_OF_STORAGE = (StoreError, UnsettledError, ClockError, FormatError)  # who met one need not wait for it a second time
 
 _current: ContextVar[Run | None] = ContextVar("modelkeep_run", default=None)
 
@@ -34,6 +46,10 @@ class Place(Protocol):
     def _save_made(
         self, model: object, name: str, given: Given, made: Mapping[str, Any], history: Mapping[str, Any]
     ) -> ModelVersion: ...
+
+    def _keep_failed(
+        self, name: str, draft: str, given: Given, made: Mapping[str, Any], history: Mapping[str, Any]
+    ) -> FailedRun: ...
 
 
 class Params(MutableMapping[str, Any]):
@@ -96,8 +112,8 @@ class Finals(MutableMapping[str, Any]):
 class Run:
     """One training while it goes on; made by `Registry.run`, and by each call of a tracked function.
 
-    What it logs is kept with each version that it saves. It keeps nothing by itself: a run that saved no version leaves
-    none behind. Safe to use from several threads.
+    What it logs is kept with each version that it saves. A run that ends well and saved no version leaves nothing
+    behind; one that fails is kept as a `FailedRun`. Safe to use from several threads.
 
     Attributes:
         id: 32 hexadecimal digits, unique.
@@ -110,6 +126,7 @@ class Run:
         versions: what it saved, or gave back, oldest first.
         failed: whether an exception ended it.
         error: that exception in words, without what looks like a secret; None if there was none.
+        kept: what is kept of it in the registry after it failed; None where that is not so.
         skipped: why there is no version although all went well; None where that is not so.
         same_as: the version of an earlier run of the same code, data and parameters, if one was found.
         unsaved: the object whose save failed, so that it is not lost; None where no save failed.
@@ -144,6 +161,7 @@ class Run:
         self.versions: tuple[ModelVersion, ...] = ()
         self.failed = False
         self.error: str | None = None
+        self.kept: FailedRun | None = None
         self.skipped: str | None = None
         self.same_as: ModelVersion | None = None
         self.unsaved: object = None
@@ -177,7 +195,14 @@ class Run:
 
         Raises:
             InvalidValueError: a value is no number, and nothing of the call is kept; names it.
+            ConflictError: the run has ended, and its versions do not change any more.
         """
+        if self._ended is not None:
+            raise ConflictError(
+                f"this run of {self.name!r} has ended, and what it kept does not change any more; log within its "
+                "block, or `measure` the version",
+                name=self.name,
+            )
         self._curves.log({**metrics, **named} if metrics else named, step)
 
     def log_params(self, params: Mapping[str, object] | None = None, /, **named: object) -> None:
@@ -226,12 +251,10 @@ class Run:
         return version
 
     def _given(self, given: Given) -> Given:
-        params = {**self.params, **(given.get("params") or {})}
-        allowed = self._allowed | as_names(given.get("allow_secret_like", ()), "allow_secret_like")
-        check_params(params, allowed)
         whole: Given = {"notes": self.notes, "parent": self.parent, **given}
-        whole["allow_secret_like"] = allowed
-        whole["params"] = params
+        named = as_names(given.get("allow_secret_like", ()), "allow_secret_like")
+        whole["allow_secret_like"] = self._allowed | named  # every save looks for secrets itself
+        whole["params"] = {**self.params, **(given.get("params") or {})}
         whole["metrics"] = {**self.metrics, **(given.get("metrics") or {})}
         whole["tags"] = {**self.tags, **(given.get("tags") or {})}
         return whole
@@ -267,13 +290,41 @@ class Run:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._ended = self._making.duration
         with self._until:
-            if error is not None:
+            if error is not None and not _is_well(error):
                 self.failed, self.error = True, told(error)
-                _keep_failed(self)
+                _keep_failed(self, error)
 
 
-def _keep_failed(run: Run) -> None:
-    """Where a failed run will be kept in the registry; for now its record is *run* alone."""
+def _is_well(error: BaseException) -> bool:
+    """Whether an exception says that all went well: that of ``sys.exit()``."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
+
+
+def _keep_failed(run: Run, error: BaseException) -> None:
+    """Keep a failed run, if that can be; whatever goes wrong is a warning, for *error* must go on."""
+    if isinstance(error, _OF_STORAGE):
+        return
+    try:
+        run.kept = keep_failed(run, error)
+    except Exception as why:  # noqa: BLE001  it is about to be said
+        token = f" (the token is {why.token!r})" if isinstance(why, UnsettledError) else ""
+        warn_caller(f"the failed run of {run.name!r} is not kept: {told(why)}{token}")
+
+
+def keep_failed(run: Run, error: BaseException) -> FailedRun:
+    """Keep *run*, which *error* ended, in its registry. Two writes when warm.
+
+    Raises:
+        ModelkeepError: see `Registry.save`.
+    """
+    made = run._making.finish()  # noqa: SLF001  a part of it
+    made["failure"] = {
+        "error": told(error),
+        "traceback": traced(error),
+        "versions": [version.ref for version in run.versions],
+    }
+    given, history = run._given({}), run._curves.columns()  # noqa: SLF001  a part of it
+    return run._registry._keep_failed(run.name, run.id, given, made, history)  # noqa: SLF001  a part of it
 
 
 def begun(

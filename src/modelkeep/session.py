@@ -9,8 +9,7 @@ from typing import Any, Self
 
 import attrs
 
-from modelkeep.bounds import count_of, number_of, object_of, one_of, sentences_of, text_of
-from modelkeep.digest import is_digest
+from modelkeep.bounds import count_of, digest_in, number_of, object_of, one_of, sentences_of, text_of
 from modelkeep.errors import shown
 from modelkeep.machine import Hardware
 from modelkeep.system import format_time, parse_time
@@ -25,12 +24,6 @@ def _mapping(value: object, what: str, read: Callable[[object, str], Any]) -> di
     if len(given) > _MAX_NAMES:
         raise ValueError(f"{what} has {len(given)} names, and {_MAX_NAMES} are allowed")
     return {one_of(_NAME, name, f"a name in {what}"): read(part, f"{what}.{name}") for name, part in given.items()}
-
-
-def _digest(value: object, what: str) -> str:
-    if not is_digest(value):
-        raise ValueError(f"{what} is {shown(value):.80}, which is no digest")
-    return str(value)
 
 
 def _seed(value: object, what: str) -> int:
@@ -83,7 +76,7 @@ class Seeds:
         """
         given = object_of(value, "seeds")
         return cls(
-            states=_mapping(given.get("states", {}), "states", _digest),
+            states=_mapping(given.get("states", {}), "states", digest_in),
             initial=_mapping(given.get("initial", {}), "initial", _seed),
             flags=_mapping(given.get("flags", {}), "flags", _flag),
             unknown=sentences_of(given.get("unknown", [])),

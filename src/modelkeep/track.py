@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
@@ -14,13 +13,14 @@ import attrs
 
 from modelkeep._origins import origin
 from modelkeep.arguments import ABSENT, as_names
-from modelkeep.callers import level_above_us
+from modelkeep.callers import warn_caller
 from modelkeep.calls import Call, Reader
-from modelkeep.choosing import Judge, Mode, check_mode, improves, keep_best, parse_keep, same_run
+from modelkeep.choosing import Judge, improves, keep_best, parse_keep, same_run
 from modelkeep.errors import InvalidValueError, ModelkeepError, NotFoundError, shown
 from modelkeep.given import Saved
 from modelkeep.making import Making, check_captures
 from modelkeep.modelversion import ModelVersion
+from modelkeep.questions import Mode, check_mode
 from modelkeep.ref import check_model_name
 from modelkeep.runs import Place, Run, begun
 from modelkeep.tails import STREAMS, printed
@@ -235,6 +235,8 @@ class _Calls:
         """Look whether the same was run; give what it gave if that will do."""
         key = run._making.key(run.params)  # noqa: SLF001  a part of it
         if key is None:
+            if self.terms.reuse:
+                warn_caller("reuse=True looks for nothing: the code, the data or an argument cannot be told; it is run")
             return None
         run._making.session["key"] = key  # noqa: SLF001  a part of it
         most = _REUSED if self.terms.reuse else _NOTED
@@ -248,18 +250,20 @@ class _Calls:
         run._making.session["same_as"] = found.ref  # noqa: SLF001  a part of it
         if self.terms.reuse:
             return self._reused(run, found)
-        _warn(f"{found.ref} was made by the same code, data and parameters; with reuse=True it is given back")
+        warn_caller(f"{found.ref} was made by the same code, data and parameters; with reuse=True it is given back")
         return None
 
     def _reused(self, run: Run, found: ModelVersion) -> tuple[Any] | None:
         try:
             model, saved = found.load(), found.record.type
         except ModelkeepError as error:
-            _warn(f"{found.ref} is of the same code, data and parameters, and cannot be loaded; run anew: {error}")
+            warn_caller(
+                f"{found.ref} is of the same code, data and parameters, and cannot be loaded; run anew: {error}"
+            )
             return None
         kind = type(model)
         if f"{kind.__module__}.{kind.__qualname__}" != saved:
-            _warn(f"{found.ref} loads as a {kind.__qualname__}, not as the {saved} that was saved; run anew")
+            warn_caller(f"{found.ref} loads as a {kind.__qualname__}, not as the {saved} that was saved; run anew")
             return None
         run.versions = (found,)
         returned = found.record.made.get("session", {}).get("returned")
@@ -309,11 +313,21 @@ class _Calls:
 
 
 def _parted(returned: Any) -> tuple[Any, Mapping[str, Any] | None]:
-    """Model and metrics of ``(model, metrics)``; anything else is a model."""
+    """Model and metrics of ``(model, metrics)``; anything else is a model.
+
+    Raises:
+        InvalidValueError: there are numbers among the metrics, and something that none can be; names it.
+    """
     if type(returned) is tuple and len(returned) == _PAIR and isinstance(returned[1], Mapping):
         try:
             metrics_to_json(returned[1], "metrics")
-        except InvalidValueError:
+        except InvalidValueError as error:
+            if any(isinstance(value, (int, float)) for value in returned[1].values()):
+                raise InvalidValueError(
+                    f"{error}. Of (model, metrics) the metrics are numbers by name; the model is kept in "
+                    "last_run().unsaved",
+                    **error.facts,
+                ) from None
             return returned, None
         return returned[0], returned[1]
     return returned, None
@@ -323,12 +337,6 @@ def _described(returned: Any) -> str:
     model, metrics = _parted(returned)
     kind = f"a {type(model).__qualname__}"
     return kind if metrics is None else f"{kind} with {', '.join(metrics) or 'no metrics'}"
-
-
-def _warn(message: str) -> None:
-    """Warn at the line that called the tracked function."""
-    with suppress(Warning):  # where warnings are errors, this one must not keep anybody from training
-        warnings.warn(message, stacklevel=level_above_us())
 
 
 def last_run(function: Callable[..., Any]) -> Run:
