@@ -14,16 +14,7 @@ from modelkeep.version import Tolerance
 
 @attrs.define
 class Difference:
-    """What a comparison found.
-
-    Attributes:
-        compared: values that were looked at.
-        differing: those of them that differ, or are not there.
-        worst_absolute: the largest distance of two numbers; infinite where only one of them is.
-        worst_relative: the same, by the number that is expected.
-        where: the first value that differs: its column, or its index.
-        why: what differs there.
-    """
+    """What a comparison found so far; `modelkeep.golden.GoldenCheck` explains the words, and is what users get."""
 
     compared: int = 0
     differing: int = 0
