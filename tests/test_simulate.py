@@ -31,11 +31,16 @@ from modelkeep.testing.simulate.world import Touch
 SCHEDULES = 500  # hundreds of times as many are run by hand: see docs/explain/promises.md
 ENOUGH = 10_000  # schedules within which a planted fault must show
 SEEN = {  # first seeds of faults that take long to find; where one no longer shows its fault, all seeds are tried
+    "approvals-check-once": 3970,
+    "holder-check-once": 5455,
     "label-check-once": 220,
+    "policy-from-memory": 912,
+    "rejection-not-heard": 4047,
     "reuses-uncommitted": 1813,
-    "rewriter-cleans-up": 1735,
+    "rewriter-cleans-up": 1994,
     "same-key-again": 1820,
     "settle-by-looking": 593,
+    "withdrawal-forgotten": 2562,
 }
 
 
@@ -52,10 +57,19 @@ def test_schedules_do_what_they_are_for() -> None:
     assert sum(outcome.entries for outcome in outcomes) > 400
     assert sum(outcome.shared for outcome in outcomes) > 100
     assert sum(outcome.variants for outcome in outcomes) > 10
+    assert sum(outcome.drafts for outcome in outcomes) > 10
     assert sum(outcome.moved for outcome in outcomes) > 40
     assert sum(outcome.turned for outcome in outcomes) > 5
     assert sum(outcome.purged for outcome in outcomes) > 20
     assert sum(outcome.swept for outcome in outcomes) > 80
+
+
+def test_policies_ask_something_of_promotions_in_a_share_of_schedules() -> None:
+    outcomes = list(map(run, range(10, 11 * 100, 11)))
+    assert [outcome for outcome in outcomes if outcome.violation] == []
+    assert sum(outcome.gated for outcome in outcomes) > 10
+    assert sum(outcome.refused for outcome in outcomes) > 10
+    assert sum(outcome.gated + outcome.refused for outcome in map(run, range(10))) == 0
 
 
 @pytest.mark.parametrize("seed", [16, 17, 18])
@@ -389,6 +403,10 @@ def test_two_operations_keep_all_promises_in_all_orders_of_their_calls() -> None
         ("purge-check-once", ("restore", "collect")),
         ("move-check-once", ("compact", "compact")),
         ("variant-check-once", ("add variant", "add variant")),
+        ("drafts-not-counted", ("fail run", "collect")),
+        ("holder-check-once", ("promote by rules", "promote worse by rules")),
+        ("approvals-check-once", ("promote by rules", "withdraw")),
+        ("rejection-not-heard", ("promote worse by rules", "reject")),
     ],
 )
 def test_a_planted_fault_is_found_where_two_operations_meet(name: str, pair: tuple[str, str]) -> None:

@@ -41,9 +41,12 @@ class Outcome:
         steps: storage calls made.
         faults: calls that went wrong.
         entries: journal entries written.
-        saves: saves that were acknowledged, variants too.
+        saves: saves that were acknowledged, variants and runs that failed too.
         shared: versions that need packs of other saves.
         variants: variants that were added.
+        drafts: runs that failed and were kept.
+        gated: promotions that a policy asked something of.
+        refused: those that it refused.
         moved: versions that were stored anew elsewhere.
         turned: those of them that were stored by what they differ by from others.
         purged: versions that were purged.
@@ -60,6 +63,9 @@ class Outcome:
     saves: int
     shared: int
     variants: int
+    drafts: int
+    gated: int
+    refused: int
     moved: int
     turned: int
     purged: int
@@ -93,9 +99,10 @@ def run(
     found = judge(history) if search_alone or not world.violations else Judgement(None, 0, 0)
     broken = found.broken if search_alone else str(world.violations[0]) if world.violations else found.broken
     saves = sum(len(play.acknowledged) for play in plays)
-    told = (oracle.entries, saves, oracle.shared, oracle.variants, oracle.moved, oracle.turned)
+    told = (oracle.entries, saves, oracle.shared, oracle.variants, oracle.drafts)
+    ruled = (oracle.gated, oracle.refused, oracle.moved, oracle.turned)
     gone = (oracle.purges, oracle.swept)
-    return Outcome(seed, broken, steps, world.faults, *told, *gone, found.operations, found.given_up)
+    return Outcome(seed, broken, steps, world.faults, *told, *ruled, *gone, found.operations, found.given_up)
 
 
 def _play(world: World, oracle: Oracle, history: History) -> tuple[list[Play], int]:

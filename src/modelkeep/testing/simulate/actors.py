@@ -9,6 +9,7 @@ import greenlet
 from modelkeep.errors import (
     ClosedError,
     ConflictError,
+    GateError,
     ModelkeepError,
     NotFoundError,
     StoreError,
@@ -22,9 +23,9 @@ from modelkeep.testing.simulate.oracle import Oracle
 from modelkeep.testing.simulate.truth import require
 from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Violation, World
 
-_ORDINARY = (ClosedError, ConflictError, NotFoundError, StoreError, TakenError, UnsettledError)
+_ORDINARY = (ClosedError, ConflictError, GateError, NotFoundError, StoreError, TakenError, UnsettledError)
 
-_KEEPS = ("save", "add_variant")
+_KEEPS = ("save", "add_variant", "fail_run")
 
 _EVENLY = {
     "save": 6,
@@ -107,6 +108,21 @@ _VARIANT_LIVES = (
     ("save", "save", "add_variant", "save", "compact", "collect", "load_variant"),
     ("save", "add_variant", "delete", "collect", "restore", "load_variant"),
 )
+# in the schedules with runs that fail: the same, and what becomes of a model of which the first run failed
+_RUNS = {"fail_run": 6, "read_failed": 5, "drop_run": 2, "collect": 3}
+_RUN_LIVES = (
+    ("fail_run", "load_latest", "read_failed", "save", "compact", "collect", "read_failed"),
+    ("fail_run", "fail_run", "collect", "drop_run", "collect", "read_failed"),
+    ("fail_run", "close", "save", "fail_run", "open", "save", "read_failed"),
+    ("save", "fail_run", *["collect"] * 4, "read_failed"),
+)
+# in the schedules with policies that ask something of a promotion
+_GOVERNED = {"retain": 3, "judge": 8, "promote": 9}
+_GOVERNED_LIVES = (
+    ("save", "save", "judge", "promote", "judge", "promote", "judge", "promote"),
+    ("save", "save", "save", "promote", "promote", "promote", "promote", "promote"),
+    ("save", "retain", "judge", "promote", "retain", "promote", "retain", "promote"),
+)
 _LED = 0.2  # share of actors that lead one of these lives
 
 
@@ -127,11 +143,16 @@ class Play(Deeds):
         self.weights = _RELEASES if world.directed else _STORAGE if world.stores else _EVENLY
         if world.variants:
             self.weights = {**self.weights, **_VARIANTS}
+        if world.runs:
+            self.weights = {**self.weights, **_RUNS}
+        if world.governed:
+            self.weights = {**self.weights, **_GOVERNED}
         self._rise()
 
     def _rise(self) -> None:
         self.actor = Actor(self.index)
         self._held.clear()
+        self._failed.clear()
         store = SimulatedStore(self.world, self.actor)
         self.registry = Registry(store, system=self.world.system(self.actor))
         self.world.start(self.actor, self._live)
@@ -155,11 +176,16 @@ class Play(Deeds):
         lives = _LIVES if self.world.stores else _RELEASE_LIVES if self.world.directed else _FLAKY_LIVES
         if self.world.variants:
             lives = (*lives, *_VARIANT_LIVES)
+        if self.world.runs:
+            lives = (*lives, *_RUN_LIVES)
+        if self.world.governed:
+            lives = (*lives, *_GOVERNED_LIVES)
         self._stays = self.random.random() < _LED
         if self._stays:
             return list(self.random.choice(lives))
         turns = self.random.randint(2, 7 if self.world.flaky else 9)
-        return ["save", *self.random.choices(list(self.weights), list(self.weights.values()), k=turns - 1)]
+        first = "fail_run" if self.world.runs and self.random.random() < 0.5 else "save"  # noqa: PLR2004  either
+        return [first, *self.random.choices(list(self.weights), list(self.weights.values()), k=turns - 1)]
 
     # -- operations ------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Answers:
             case ClosedError():
                 self.saw_closed(name, intent.begun)
             case DeletedError():
-                self.saw_deleted(name, error.number, intent.begun)
+                self._saw_gone(name, error, intent.begun)
             case InUseError():
                 self.saw_in_use(name, intent.facts["number"], error.aliases, intent.begun)
             case ConflictError() if "is held" in str(error):
@@ -92,6 +92,12 @@ class Answers:
         during = [is_open for when, is_open in moves if when > begun]
         require(not all([*before, *during]), f"{name} was said to be closed, and it was open all along")
 
+    def _saw_gone(self, name: str, error: DeletedError, begun: int) -> None:
+        if "draft" in error.facts:
+            self.saw_dropped(name, error.draft)
+        else:
+            self.saw_deleted(name, error.number, begun)
+
     def saw_deleted(self, name: str, number: int, begun: int) -> None:
         """An actor was told that a version is deleted, or purged, which is deleted for ever."""
         require(self.model(name).ever_deleted_since(number, begun), f"{name}:{number} was said to be deleted")
@@ -119,6 +125,20 @@ class Answers:
             require(added is not None, f"{name} was said to have the variant {of}")
         else:
             require(added is None or added >= begun, f"{name} was said to have no variant {of}")
+
+    def saw_runs(self, name: str, drafts: tuple[str, ...], begun: int) -> None:
+        """An actor was given a list of the runs that failed."""
+        truth = self.model(name)
+        for draft, kept in truth.failed.items():
+            if kept < begun and draft not in drafts:
+                require(draft in truth.dropped, f"the run {name}~{draft} is missing from a listing")
+        for draft in drafts:
+            gone = truth.dropped.get(draft, begun)
+            require(draft in truth.drafts and gone >= begun, f"the run {name}~{draft} is listed, and is not there")
+
+    def saw_dropped(self, name: str, draft: str) -> None:
+        """An actor was told that a run was dropped."""
+        require(draft in self.model(name).dropped, f"the run {name}~{draft} was said to be dropped")
 
     def saw_nothing(self, name: str, begun: int) -> None:
         """An actor was told that a model or version does not exist."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelkeep.errors import UnknownLabelError, UnknownVersionError
+from modelkeep.failedrun import FailedRun
 from modelkeep.modelversion import ModelVersion
 from modelkeep.testing.simulate.history import History
 from modelkeep.testing.simulate.operations import Operations
@@ -13,6 +14,14 @@ from modelkeep.testing.simulate.world import Intent, World
 
 ALIASES = ("production", "production", "production", "production", "staging")
 POLICIES = tuple(f"[retention]\nlast = {last}\naliased = false\nlabelled = false\n" for last in (2, 3))
+# what a promotion takes in the schedules with such policies; all of them keep the last two versions, too
+GATES = (
+    "approvals = 1\nby_author = true",
+    'gates = [{ metric = "m", least = 2 }]',
+    'gates = [{ metric = "m", margin = 0 }]',
+    'approvals = 1\nby_author = true\ngates = [{ metric = "m", margin = 0 }]',
+)
+RULED = tuple(f'{POLICIES[0]}[models."*".aliases.production]\n{gates}\n' for gates in GATES)
 KINDS = ("int8", "int8", "half")
 _ALIKE = 48  # chances that far apart give equal tensors
 _SAYS = 0.125  # share of promotes and deletes that give a reason
@@ -33,6 +42,7 @@ class Deeds(Operations):
         self.random = world.random
         self._saves = 0
         self._held: list[ModelVersion] = []
+        self._failed: list[FailedRun] = []
         self._stays = False  # with the version that it saved last
 
     # -- saving and loading ----------------------------------------------------------------------------------
@@ -82,6 +92,26 @@ class Deeds(Operations):
             return
         for variant in self.read_variants(version).values():
             self.read_variant(version, variant)
+
+    def fail_run(self, name: str) -> None:
+        """Have a run fail."""
+        self._saves += 1
+        payload = (self.index, self._saves, self._mark())
+        self.actor.intent.facts["payload"] = payload
+        self._failed.append(self.fail(name, payload))
+
+    def read_failed(self, name: str) -> None:
+        """List the runs that failed, and read them; or one that this actor holds from some time ago."""
+        held = [run for run in self._failed if run.name == name]
+        look = not held or self.random.random() < 0.7  # noqa: PLR2004  the others read what they hold
+        for run in self.read_runs(name) if look else [self.random.choice(held)]:
+            self.read_run(run)
+
+    def drop_run(self, name: str) -> None:
+        """Drop some run that failed."""
+        found = self.read_runs(name)
+        if found:
+            self.end(self.random.choice(found))
 
     def by_label(self, name: str) -> None:
         """Look for a version by its label."""
@@ -191,6 +221,10 @@ class Deeds(Operations):
         """Open the model again."""
         self.turn(name, "open")
 
+    def judge(self, name: str) -> None:
+        """Say of some version what is thought of it, or take that back."""
+        self.review(self._some(name), self.random.choice(("approve", "approve", "approve", "reject", "withdraw")))
+
     # -- what people say -------------------------------------------------------------------------------------
 
     def tag(self, name: str) -> None:
@@ -235,6 +269,6 @@ class Deeds(Operations):
         """Set a policy, or read the one in force."""
         del name
         if self.random.random() < 0.8:  # noqa: PLR2004  few ask
-            self.set_policy(self.random.choice(POLICIES))
+            self.set_policy(self.random.choice((*RULED, *POLICIES[:1]) if self.world.governed else POLICIES))
         else:
             self.read_policy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from modelkeep._collect import Collection
+from modelkeep._removed import Collection
 from modelkeep.errors import DeletedError, ModelkeepError
 from modelkeep.layout import data_prefix
 from modelkeep.registry import Registry
@@ -26,7 +26,7 @@ def check_end(world: World, oracle: Oracle, history: History, plays: Iterable[Op
         for name in sorted({item.key.split("/")[1] for item in world.objects.list("models/")}):
             _collect(last, name, oracle.model(name))  # that of uploads alone, too
         for name, truth in oracle.models.items():
-            if truth.payloads:
+            if truth.payloads or truth.drafts:
                 _check_model(last, name, truth)
                 _check_erased(world, name, truth)
         _ask_all(last)
@@ -49,15 +49,19 @@ def _collect(last: Operations, name: str, truth: ModelTruth) -> None:
     objects = last.world.objects
     before = {item.key: item.size for item in objects.list(data_prefix(name))}
     rewrites = any(truth.packs[number][-1] not in truth.condemned for number in truth.erased)  # they were cut off
+    living = set(truth.kept_drafts())
     planned = last.registry.storage.collect(name, dry_run=True, grace=NOW)
     done = last.take_out(name)
     there = {item.key for item in objects.list(data_prefix(name))}
     went = {key: size for key, size in before.items() if key not in there}
     would, did = _packs_of(planned), _packs_of(done)
-    foretold = would.items() <= went.items() if rewrites else would == went
+    surprises = rewrites or {one.id for one in planned.dropped} != living.difference(truth.kept_drafts())
+    foretold = would.items() <= went.items() if surprises else would == went
     require(foretold, f"collect said that it would remove {would}, and {went} went")
     require(did == went, f"collect said that it removed {did}, and {went} went")
-    needed = {f"{data_prefix(name)}{pack}.pack" for number in truth.kept() for pack in truth.needs(number)}
+    needs = [pack for number in truth.kept() for pack in truth.needs(number)]
+    needs += [pack for draft in truth.kept_drafts() for pack in truth.drafted[draft]]
+    needed = {f"{data_prefix(name)}{pack}.pack" for pack in needs}
     require(there == needed, f"after a collection {sorted(there - needed)} lie there, which nobody needs")
 
 
@@ -93,10 +97,18 @@ def _check_model(last: Operations, name: str, truth: ModelTruth) -> None:
             raise Violation(f"{name}:{number} does not load: {error}") from None
         kinds = {kind for of, kind in truth.variants if of == number}
         require(set(variants) == kinds, f"{name}:{number} has the variants {set(variants)}, not {kinds}")
+    _check_runs(last, name, truth)
     last.read_versions(name)
     holders = last.read_aliases(name)
     expected = {alias: stack[-1] for alias, stack in truth.stacks.items() if stack}
     require(holders == expected, f"aliases of {name} read as {holders}, not {expected}")
+
+
+def _check_runs(last: Operations, name: str, truth: ModelTruth) -> None:
+    runs = last.read_runs(name)
+    require([run.id for run in reversed(runs)] == truth.kept_drafts(), f"{name} lists the failed runs {runs}")
+    for run in runs:
+        last.read_run(run)
 
 
 def _check_gone(registry: Registry, name: str, number: int) -> None:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from modelkeep.errors import FormatError, UnknownVersionError
+from modelkeep.failedrun import FailedRun
 from modelkeep.modelvariant import Variant
 from modelkeep.modelversion import ModelVersion
 from modelkeep.registry import Registry
+from modelkeep.runs import keep_failed
 from modelkeep.testing.simulate.history import History
 from modelkeep.testing.simulate.oracle import Oracle
 from modelkeep.testing.simulate.truth import require
@@ -172,6 +174,42 @@ class Operations:
         expected = expected or self.oracle.model(name).variants.get((number, form))  # it may have come meanwhile
         require(payload == expected, f"{name}:{number}/{form} loaded something else")
 
+    # -- runs that fail --------------------------------------------------------------------------------------
+
+    def fail(self, name: str, payload: Payload) -> FailedRun:
+        """Keep a run that failed, with curves of its own."""
+        run = self.registry.run(name, params={"payload": list(payload)})
+        for part in payload:
+            run.log(w=part)
+        kept = self._ask("fail run", name, lambda: keep_failed(run, ValueError("bad rows")), payload=payload)
+        require(self.oracle.model(name).drafts.get(kept.id) == payload, f"{kept.ref} was acknowledged, and is another")
+        self.acknowledged.append((name, payload))
+        return kept
+
+    def read_runs(self, name: str) -> tuple[FailedRun, ...]:
+        """The runs that failed."""
+        found = self._ask("failed runs", name, lambda: tuple(self.registry.model(name).failed_runs()), len)
+        self.oracle.answers.saw_runs(name, tuple(run.id for run in found), self.actor.intent.begun)
+        return found
+
+    def read_run(self, run: FailedRun) -> None:
+        """Read all of a run that failed; it is whole until it was dropped."""
+        expected = self.oracle.model(run.name).drafts[run.id]
+
+        def work() -> tuple[Any, Any, str]:
+            run.verify()
+            return run.params["payload"], run.history["w"].value.tolist(), run.error
+
+        told = self._ask("read run", run.name, work)
+        as_it_was = (list(expected), list(map(float, expected)), "ValueError: bad rows")
+        require(told == as_it_was, f"{run.ref} reads as {told}")
+
+    def end(self, run: FailedRun) -> None:
+        """Drop a run that failed."""
+        self.actor.intent.facts["draft"] = run.id
+        self._ask("drop run", run.name, run.drop, draft=run.id)
+        require(run.id in self.oracle.model(run.name).dropped, f"{run.ref} was dropped, and is there")
+
     # -- lists -----------------------------------------------------------------------------------------------
 
     def read_versions(self, name: str) -> None:
@@ -298,6 +336,10 @@ class Operations:
         """The title of a model; without one it is the name."""
         model = self.registry.model(name)
         self._ask("title", name, lambda: model.title, lambda title: "" if title == name else title)
+
+    def review(self, version: ModelVersion, verdict: str) -> None:
+        """Ask for a review of a version, approve or reject it, or withdraw that."""
+        self._ask(verdict, version.name, getattr(version.review, verdict), number=version.number)
 
     def set_policy(self, text: str) -> None:
         """Set a policy, by which collectors let versions go."""

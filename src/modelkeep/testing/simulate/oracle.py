@@ -9,6 +9,7 @@ from typing import Any
 from blake3 import blake3
 
 from modelkeep.testing.simulate.answers import Answers
+from modelkeep.testing.simulate.gaterulings import judge_gates
 from modelkeep.testing.simulate.rulings import RULINGS, Scene
 from modelkeep.testing.simulate.truth import JournalTruth, ModelTruth, require
 from modelkeep.testing.simulate.world import Intent
@@ -25,6 +26,7 @@ class Oracle:
         self.models: dict[str, ModelTruth] = {}
         self.policy = JournalTruth()
         self.policies: dict[int, int] = {}
+        self.texts: dict[int, str] = {}
         self.world: Any = None
         self.answers = Answers(self.model)
         self.entries = 0
@@ -32,7 +34,10 @@ class Oracle:
         self.purges = 0
         self.moved = 0
         self.variants = 0
+        self.drafts = 0
         self.turned = 0
+        self.gated = 0
+        self.refused = 0
         self.swept = 0
 
     def model(self, name: str) -> ModelTruth:
@@ -59,7 +64,7 @@ class Oracle:
         if not found:
             return
         needing = self.model(found[1]).who_needs(found[2])
-        require(not needing, f"{intent.kind} deletes {key}, which versions {needing} need")
+        require(not needing, f"{intent.kind} deletes {key}, which {needing} need")
         self.swept += found[2] in self.model(found[1]).condemned
 
     def attempt(self, key: str, intent: Intent) -> None:
@@ -75,8 +80,10 @@ class Oracle:
     def _entry(self, key: str, raw: bytes, intent: Intent, name: str, journal: str, number: int) -> None:
         truth = self.model(name)
         ops = self._linked(key, raw, truth.journals[journal], number)
-        scene = Scene(self.world, self.registry, name, key, truth, intent, truth.alive(), self.policies)
+        scene = Scene(self.world, self.registry, name, key, truth, intent, truth.alive(), self.policies, self.texts)
         for op in sorted(ops, key=lambda op: op["op"] == "condemn"):  # it holds for what is there after the entry
+            if journal == "releases":
+                judge_gates(scene, op, json.loads(raw.partition(b"\n")[0])["actor"])
             RULINGS[op["op"]](scene, op)
             self._count(op, truth)
 
@@ -101,6 +108,9 @@ class Oracle:
         self.purges += op["op"] == "purge"
         self.moved += op["op"] == "move"
         self.variants += op["op"] == "variant"
+        self.drafts += op["op"] == "draft"
+        self.gated += "evidence" in op and op["op"] == "alias"
+        self.refused += op["op"] == "refuse"
         self.turned += op["op"] == "move" and truth.bases[op["number"]] > 0
 
     def _policy(self, key: str, raw: bytes, number: int) -> None:
@@ -108,6 +118,7 @@ class Oracle:
             require(op.get("tx") not in self.policy.transactions, f"{key}: cancels a transaction that stands")
             if op["op"] == "policy":
                 self.policies[number] = self.world.step
+                self.texts[number] = op["text"]
 
     def _tile(self, key: str, value: bytes) -> None:
         from modelkeep.zstd import decompress

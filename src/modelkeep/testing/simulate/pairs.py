@@ -14,7 +14,8 @@ from typing import Any
 import attrs
 import greenlet
 
-from modelkeep.errors import ConflictError, ModelkeepError, NotFoundError
+from modelkeep.errors import ConflictError, GateError, ModelkeepError, NotFoundError
+from modelkeep.failedrun import FailedRun
 from modelkeep.modelversion import ModelVersion
 from modelkeep.registry import Registry
 from modelkeep.system import System
@@ -30,12 +31,18 @@ from modelkeep.testing.simulate.world import Actor, Intent, SimulatedStore, Viol
 
 _NAME = "a"
 _VERSIONS = 5  # of the model at the start
+# what a promotion to staging takes at the start; more approvals than anything has, which some operation asks for
+_RULES, _HARDER = (
+    f'{POLICIES[0]}[models."*".aliases.staging]\napprovals = {approvals}\nby_author = true\n'
+    'gates = [{ metric = "m", margin = 0 }]\n'
+    for approvals in (2, 3)
+)
 _CHANCE = 12 + 3  # times the number: one tensor is that of all versions, one differs a little from the one before
 _ALL = 1 << 30  # interruptions, more than there are calls
 
 
 class Stage(World):
-    """A world without chance or faults: who goes on is chosen, and ids do not depend on it.
+    """A world without chance or faults: who goes on is chosen, and ids do not depend on it; policies ask something.
 
     Args:
         oracle: who judges.
@@ -44,13 +51,14 @@ class Stage(World):
     def __init__(self, oracle: Oracle) -> None:
         super().__init__(0, oracle.watch, oracle.watch_delete, oracle.attempt)
         self.faulty = self.directed = self.flaky = False
-        self.stores = True
+        self.stores = self.governed = True
         self.made: list[int] = []
         oracle.world = self
 
     def system(self, actor: Actor) -> System:
         """A machine for *actor*: its ids are its own."""
-        ids = random.Random(f"actor {actor.index}")  # noqa: S311  the same ids again, in whatever order
+        # the same ids again, in whatever order; at another step the actor is another process
+        ids = random.Random(f"actor {actor.index} from step {self.step} on")  # noqa: S311
         return System(
             now=self.now,
             new_id=lambda: f"{ids.getrandbits(128):032x}",
@@ -92,6 +100,7 @@ class Half(Operations):
         self.actor = Actor(index, intent=Intent("nothing", _NAME, 0))
         self.registry = Registry(SimulatedStore(world, self.actor), system=world.system(self.actor))
         self.versions: dict[int, ModelVersion] = {}
+        self.runs: tuple[FailedRun, ...] = ()
 
     def warm_up(self) -> None:
         """Read all journals, and two versions."""
@@ -101,6 +110,7 @@ class Half(Operations):
             version.load()
             _ = version.tags
         _ = self.registry.policy.text
+        self.runs = tuple(model.failed_runs())
 
     def save(self, **options: Any) -> None:
         """Save a model whose bytes are partly those of the others."""
@@ -115,6 +125,12 @@ class Half(Operations):
         self.actor.intent.facts["payload"] = payload
         self.keep_variant(version, form, payload)
 
+    def fail_run(self) -> None:
+        """Have a run fail."""
+        payload = (self.index, 2 * _VERSIONS + 1, _CHANCE)
+        self.actor.intent.facts["payload"] = payload
+        self.runs = (self.fail(_NAME, payload), *self.runs)
+
     def on(self, number: int) -> ModelVersion:
         """A version, for an operation on it."""
         self.actor.intent.facts["number"] = number
@@ -125,6 +141,10 @@ class Half(Operations):
         self.actor.intent.facts.update(said)
         self.put(self.on(number), "production", said)
 
+    def put_by_rules(self, number: int) -> None:
+        """Promote a version to the alias of which the policy asks something."""
+        self.put(self.on(number), "staging", {})
+
     def go_back_expecting(self, **said: Any) -> None:
         """Roll back."""
         self.actor.intent.facts.update(said)
@@ -132,16 +152,29 @@ class Half(Operations):
 
 
 # The model has versions 1 to 5; 1, 2 and 3 are stacked under `production`, 4 is deleted, 2 is held; 1 and 4 have a
-# variant. The policy keeps the newest two, so a collection purges version 4.
+# variant; a run failed. Both actors approve of 3 and 5, and a third of 1 and 3. The policy keeps the newest two, so a
+# collection purges version 4; under `staging`, where nothing stands, it wants two approvals, and nothing worse than
+# what stands there: the higher number is the better one.
 OPERATIONS: dict[str, Callable[[Half], object]] = {
     "save": lambda half: half.save(),
     "save labelled": lambda half: half.save(label="2.0.0"),
     "add variant": lambda half: half.add_variant(5, "int8"),
     "add variant again": lambda half: half.add_variant(1, "int8"),
     "load variant": lambda half: half.find_variant(_NAME, 1, "int8"),
+    "fail run": lambda half: half.fail_run(),
+    "read run": lambda half: half.read_run(half.runs[0]),
+    "list runs": lambda half: half.read_runs(_NAME),
+    "drop run": lambda half: half.end(half.runs[0]),
     "promote": lambda half: half.put_expecting(5),
     "promote expecting": lambda half: half.put_expecting(5, expect=3),
     "promote what is deleted": lambda half: half.put_expecting(4),
+    "promote by rules": lambda half: half.put_by_rules(5),
+    "promote worse by rules": lambda half: half.put_by_rules(3),
+    "promote unapproved": lambda half: half.put_by_rules(1),
+    "request": lambda half: half.review(half.on(5), "request"),
+    "approve": lambda half: half.review(half.on(1), "approve"),
+    "reject": lambda half: half.review(half.on(3), "reject"),
+    "withdraw": lambda half: half.review(half.on(5), "withdraw"),
     "rollback": lambda half: half.go_back_expecting(),
     "rollback expecting": lambda half: half.go_back_expecting(expect=3),
     "unset": lambda half: half.take_away(_NAME, "production"),
@@ -166,6 +199,7 @@ OPERATIONS: dict[str, Callable[[Half], object]] = {
     "list": lambda half: half.read_versions(_NAME),
     "aliases": lambda half: half.read_aliases(_NAME),
     "set policy": lambda half: half.set_policy(POLICIES[1]),
+    "set rules": lambda half: half.set_policy(_HARDER),
 }
 PAIRS = tuple(combinations_with_replacement(OPERATIONS, 2))
 
@@ -203,9 +237,17 @@ def _made() -> Warm:
     for number in (1, 4):
         maker.actor.intent = Intent("add_variant", _NAME, world.step)
         maker.add_variant(number, "int8")
+    maker.actor.intent = Intent("fail_run", _NAME, world.step)
+    maker.fail_run()
     maker.change(maker.on(4), "delete")
     maker.change(maker.on(2), "hold")
-    maker.set_policy(POLICIES[0])
+    for number in (1, 3):
+        maker.review(maker.on(number), "approve")
+    for half in (Half(world, oracle, history, index) for index in (0, 1)):
+        half.warm_up()
+        for number in (3, 5):
+            half.review(half.on(number), "approve")
+    maker.set_policy(_RULES)
     oracle.world = None
     return Warm(dict(world.objects._objects), pickle.dumps(oracle), tuple(history.calls), world.step)  # noqa: SLF001
 
@@ -246,7 +288,7 @@ def execute(
     halves = [Half(world, oracle, history, index) for index in (0, 1)]
     for half in halves:
         half.warm_up()
-        half.registry.policy.set(POLICIES[0])  # it is in force: nothing is written, but the store was tried
+        half.registry.policy.set(_RULES)  # it is in force: nothing is written, but the store was tried
     world.is_quiet = False
     for half, kind in zip(halves, pair, strict=True):
         world.start(half.actor, _doing(world, half, kind))
@@ -270,7 +312,7 @@ def _doing(world: Stage, half: Half, kind: str) -> Callable[[], None]:
             OPERATIONS[kind](half)
         except Violation as violation:
             world.violations.append(violation)
-        except (ConflictError, NotFoundError) as error:
+        except (ConflictError, GateError, NotFoundError) as error:
             half.refused += [half.actor.intent.facts["payload"]] if "payload" in half.actor.intent.facts else []
             oracle_answers(half, error)
         except Exception as error:  # noqa: BLE001  whatever it is, no user should meet it
@@ -319,7 +361,18 @@ def _disorder(history: History, both: list[Call], firsts: Iterable[int]) -> str 
 
 def _state(oracle: Oracle) -> str:
     truth = oracle.model(_NAME)
-    facts = (truth.payloads, truth.labels, truth.stacks, truth.deleted, truth.purged.keys(), truth.erased, truth.held)
+    facts = (
+        truth.payloads,
+        truth.labels,
+        truth.stacks,
+        truth.deleted,
+        truth.purged.keys(),
+        truth.erased,
+        truth.held,
+        truth.drafts.values(),
+        truth.requests,
+        truth.verdicts,
+    )
     return repr((*facts, truth.is_open, len(truth.condemned), len(truth.journals["notes"].raws)))
 
 

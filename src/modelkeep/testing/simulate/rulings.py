@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from modelkeep.system import format_time
 from modelkeep.testing.simulate.truth import ModelTruth, require
 from modelkeep.testing.simulate.world import Intent, World
 
@@ -28,6 +29,7 @@ class Scene:
         intent: what its writer is about.
         alive: the versions that were not deleted before it.
         policies: for each entry that set a policy, by its number, the step.
+        texts: and what it says.
     """
 
     world: World
@@ -38,6 +40,7 @@ class Scene:
     intent: Intent
     alive: list[int]
     policies: dict[int, int]
+    texts: dict[int, str]
 
     def require(self, condition: bool, message: str) -> None:
         """Raises `Violation` unless *condition* holds; names the entry."""
@@ -77,10 +80,11 @@ def _create(scene: Scene, op: Op) -> None:
 
 
 def _lies(scene: Scene, op: Op) -> None:
-    """A version lies where an entry says, and in no pack of a variant."""
+    """A version lies where an entry says, and in no pack of a variant or of a run that failed."""
     head, packs = _readable(scene, op), op["packs"]
-    shared = [of for of, apart in scene.truth.apart.items() if not set(apart).isdisjoint(packs)]
-    scene.require(not shared, f"version {op['number']} shares packs with the variants {shared}")
+    aparts = [*scene.truth.apart.items(), *scene.truth.drafted.items()]
+    shared = [of for of, apart in aparts if not set(apart).isdisjoint(packs)]
+    scene.require(not shared, f"version {op['number']} shares packs with {shared}")
     scene.truth.places[op["number"]] = op["at"]
     scene.truth.packs[op["number"]] = packs
     scene.truth.bases[op["number"]] = head.get("bases", 0)
@@ -137,11 +141,41 @@ def _variant(scene: Scene, op: Op) -> None:
     scene.require(number in truth.payloads, "a variant of a version that is not there")
     scene.require(of not in truth.variants, f"a second {op['kind']} of version {number}")
     _readable(scene, op)
-    known = {pack for lain in truth.lain.values() for pack in lain}.union(*truth.apart.values())
-    scene.require(known.isdisjoint(op["packs"]), f"the variant {of} shares packs with others")
+    scene.require(_named(truth).isdisjoint(op["packs"]), f"the variant {of} shares packs with others")
     payload = scene.intent.facts["payload"]
     scene.require(payload not in truth.saved(), "one variant was added twice")
     truth.variants[of], truth.apart[of], truth.added[of] = payload, op["packs"], scene.world.step
+
+
+def _named(truth: ModelTruth) -> set[str]:
+    """All packs that anything ever lay in."""
+    lain = {pack for own in truth.lain.values() for pack in own}
+    return lain.union(*truth.apart.values(), *truth.drafted.values())
+
+
+def _draft(scene: Scene, op: Op) -> None:
+    truth, draft = scene.truth, op["id"]
+    scene.require(truth.is_open, "a run in a closed model")
+    scene.require(draft not in truth.drafts, f"run {draft} is there twice")
+    scene.require(op["registry"] == scene.registry, "kept in another registry")
+    scene.require(op["kind"] == "run", f"a draft of kind {op['kind']}")
+    _readable(scene, op)
+    scene.require(_named(truth).isdisjoint(op["packs"]), f"run {draft} shares packs with others")
+    payload = scene.intent.facts["payload"]
+    scene.require(payload not in truth.saved(), "one run was kept twice")
+    truth.drafts[draft], truth.drafted[draft], truth.expiries[draft] = payload, op["packs"], op["expires"]
+    truth.failed[draft] = scene.world.step
+
+
+def _drop(scene: Scene, op: Op) -> None:
+    """By whoever asked for it; else it must have expired by the store's clock."""
+    truth, draft = scene.truth, op["id"]
+    scene.require(draft in truth.drafts, f"drops run {draft}, which is not there")
+    scene.require(draft not in truth.dropped, f"drops run {draft} twice")
+    asked = scene.intent.facts.get("draft") == draft
+    over = truth.expiries[draft] <= format_time(scene.world.now())
+    scene.require(asked or over, f"drops run {draft}, which lives until {truth.expiries[draft]}")
+    truth.dropped[draft] = scene.world.step
 
 
 def _condemn(scene: Scene, op: Op) -> None:
@@ -151,7 +185,7 @@ def _condemn(scene: Scene, op: Op) -> None:
         scene.require(number in truth.purged, f"says that version {number} was purged")
     for pack in op["packs"]:
         needing = truth.who_needs(pack)
-        scene.require(not needing, f"condemns {pack}, which versions {needing} need")
+        scene.require(not needing, f"condemns {pack}, which {needing} need")
     truth.condemned.update(op["packs"])
 
 
@@ -176,6 +210,12 @@ def _alias(scene: Scene, op: Op) -> None:
         if not stack or stack[-1] != number:
             stack.append(number)
     _note_holder(scene, alias, number)
+
+
+def _reviewed(scene: Scene, op: Op) -> None:
+    number = op["number"]
+    scene.require(number in scene.truth.payloads, f"{op['op']} of a version that is not there")
+    scene.require(op["op"] == "refuse" or number not in scene.truth.deleted, f"{op['op']} of a deleted version")
 
 
 def _alive_below(truth: ModelTruth, stack: list[int]) -> list[int]:
@@ -288,6 +328,8 @@ RULINGS: dict[str, Callable[[Scene, Op], None]] = {
     "label": _label,
     "move": _move,
     "variant": _variant,
+    "draft": _draft,
+    "drop": _drop,
     "condemn": _condemn,
     "alias": _alias,
     "unalias": _unalias,
@@ -297,6 +339,11 @@ RULINGS: dict[str, Callable[[Scene, Op], None]] = {
     "hold": _hold,
     "unhold": _unhold,
     "purge": _purge,
+    "refuse": _reviewed,
+    "request": _reviewed,
+    "approve": _reviewed,
+    "reject": _reviewed,
+    "withdraw": _reviewed,
     "title": _title,
     "tag": _said,
     "measure": _said,

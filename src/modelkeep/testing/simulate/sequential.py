@@ -33,12 +33,16 @@ Step = Callable[[Any], Any]
 
 
 class Versions(NamedTuple):
-    """What was saved, by number; (label, number) of all labels; whether it takes saves; what was added as variants."""
+    """What was saved, by number; (label, number) of all labels; whether it takes saves; what was added as variants.
+
+    And whether it ever took saves: the first may have been a run that failed.
+    """
 
     payloads: tuple[Any, ...] = ()
     labels: tuple[tuple[str, int], ...] = ()
     is_open: bool = False
     variants: tuple[tuple[int, str, Any], ...] = ()
+    began: bool = False
 
     def variant(self, number: int, form: str) -> Any:
         """What was added to a version as a variant of a kind; None if nothing was."""
@@ -57,12 +61,19 @@ def _label(state: Versions, asked: dict[str, Any]) -> str | None:
 
 def _save(call: Call, state: Versions) -> Versions | None:
     number, label = len(state.payloads) + 1, _label(state, call.asked)
-    if state.payloads and not state.is_open:
+    if state.began and not state.is_open:
         return None
     if (label is not None and label in dict(state.labels)) or call.answer not in (UNSAID, (number, label)):
         return None
     labels = state.labels if label is None else (*state.labels, (label, number))
-    return state._replace(payloads=(*state.payloads, call.asked["payload"]), labels=labels, is_open=True)
+    return state._replace(payloads=(*state.payloads, call.asked["payload"]), labels=labels, is_open=True, began=True)
+
+
+def _keep_run(state: Versions) -> Versions | None:
+    """A run that failed changes nothing that is told of versions, but opens a model that never was."""
+    if state.is_open:
+        return state
+    return None if state.began else state._replace(is_open=True, began=True)
 
 
 def _set_label(call: Call, state: Versions) -> Versions | None:
@@ -86,7 +97,7 @@ def _kinds(number: int, kinds: tuple[str, ...], state: Versions) -> Versions | N
 
 
 def _turned(to: bool, state: Versions) -> Versions | None:
-    return None if state.is_open == to else state._replace(is_open=to)
+    return None if state.is_open == to else state._replace(is_open=to, began=state.began or to)
 
 
 def _exists(number: int, state: Versions) -> Versions | None:
@@ -127,6 +138,7 @@ _VERSIONS: dict[str, Callable[[Call], Step]] = {
     "variants": lambda call: partial(_kinds, call.asked["number"], call.answer),
     "load variant": lambda call: _holds_variant(call.asked, call.answer),
     "find variant": lambda call: _holds_variant(call.asked, call.answer),
+    "fail run": lambda _: _keep_run,
     "close": lambda _: partial(_turned, False),
     "open": lambda _: partial(_turned, True),
     "find": lambda call: partial(_exists, call.asked["number"]),
@@ -144,7 +156,7 @@ _VERSIONS: dict[str, Callable[[Call], Step]] = {
 def _versions_refusal(call: Call, error: ModelkeepError) -> Step | None:  # noqa: PLR0911  one for each error
     match error:
         case ClosedError():
-            return partial(_is, True, lambda state: not state.is_open and (bool(state.payloads) or call.kind != "save"))
+            return partial(_is, True, lambda state: not state.is_open and (state.began or call.kind not in _OPENS))
         case TakenError(facts={"variant": _}):
             return partial(_is, True, lambda state: state.variant(error.number, error.variant) is not None)
         case UnknownVariantError():
@@ -156,7 +168,7 @@ def _versions_refusal(call: Call, error: ModelkeepError) -> Step | None:  # noqa
         case UnknownLabelError():
             return partial(_named, error.label, None)
         case UnknownModelError():
-            return partial(_is, False, lambda state: bool(state.payloads))
+            return partial(_is, False, lambda state: state.began)
         case UnknownVersionError(facts={"number": number}):
             return partial(_is, True, lambda state: len(state.payloads) < number)
         case ConflictError() if call.kind == "open":
@@ -298,7 +310,8 @@ _USES: dict[str, Callable[[Call], Step]] = {
 }
 
 
-_MAKES = frozenset({"save", "label", "close", "open", "add variant"})
+_MAKES = frozenset({"save", "label", "close", "open", "add variant", "fail run"})
+_OPENS = frozenset({"save", "fail run"})
 WRITES = _MAKES.union(_USES)  # operations that change what the journals of a model say
 
 
@@ -309,7 +322,7 @@ def _releases_refusal(call: Call, error: ModelkeepError, there: int) -> Step | N
             return partial(_seen, lambda state: state.holder(error.alias) == error.found)
         case UnknownAliasError():
             return partial(_seen, lambda state: state.holder(error.alias) is None)
-        case DeletedError():
+        case DeletedError() if "draft" not in told:
             ever = call.kind in ("restore", "hold", "load", "load alias", "load variant")
             return partial(_seen, lambda state: error.number in (state.purged if ever else state.deleted))
         case InUseError():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -32,6 +33,14 @@ _SMALL: tuple[tuple[str, str, Any], ...] = (
     ("modelkeep._fates", "SMALL_MODEL", 64),
     ("modelkeep.codecs", "SAMPLE", 128),
     ("modelkeep._rewrite", "GATHERED", 1024),
+    (
+        "modelkeep.registrysaves",
+        "LIFE",
+        timedelta(seconds=30),
+    ),  # clocks are up to a minute off: a quarter is over at once
+    ("modelkeep.making", "AT_THE_START", {}),  # Git, distributions and hardware are no part of a schedule
+    ("modelkeep.making", "AT_THE_END", {}),
+    ("modelkeep.making", "SESSION", {}),
     ("modelkeep._rewrite", "_TOGETHER", 3),
     ("modelkeep.journal", "FAN_OUT", _FAN_OUT),
     ("modelkeep.reading", "FAN_OUT", _FAN_OUT),

@@ -59,6 +59,11 @@ class ModelTruth:
         variants: what was added as variants, by version number and kind.
         added: the step at which each variant came to be.
         apart: the packs of each variant.
+        drafts: what runs that failed logged, by id.
+        failed: the step at which each of them was kept.
+        drafted: the packs of each.
+        expiries: from when on a collector may drop each, as entries write it.
+        dropped: the step at which each was dropped.
         condemned: packs that must not be named any more.
         deletions: (step, number, whether it went) of every delete and restore.
         purged: for each version that was purged the step.
@@ -67,6 +72,8 @@ class ModelTruth:
         holders: for each alias (step, number) of every move.
         moves: for each alias (entry, number) of every move.
         openings: (step, whether it is open) of every open and close.
+        requests: for each version of which a review is asked, who asks.
+        verdicts: for each version what actors said last and did not withdraw: whether they approve.
     """
 
     journals: dict[str, JournalTruth] = attrs.Factory(
@@ -81,6 +88,11 @@ class ModelTruth:
     variants: dict[tuple[int, str], Any] = attrs.Factory(dict)
     added: dict[tuple[int, str], int] = attrs.Factory(dict)
     apart: dict[tuple[int, str], list[str]] = attrs.Factory(dict)
+    drafts: dict[str, Any] = attrs.Factory(dict)
+    failed: dict[str, int] = attrs.Factory(dict)
+    drafted: dict[str, list[str]] = attrs.Factory(dict)
+    expiries: dict[str, str] = attrs.Factory(dict)
+    dropped: dict[str, int] = attrs.Factory(dict)
     condemned: set[str] = attrs.Factory(set)
     labels: dict[str, int] = attrs.Factory(dict)
     own_label: dict[int, str] = attrs.Factory(dict)
@@ -95,6 +107,8 @@ class ModelTruth:
     moves: dict[str, list[Moment]] = attrs.Factory(dict)
     is_open: bool = False
     openings: list[tuple[int, bool]] = attrs.Factory(list)
+    requests: dict[int, str] = attrs.Factory(dict)
+    verdicts: dict[int, dict[str, bool]] = attrs.Factory(dict)
 
     def holder(self, alias: str) -> int | None:
         """Who holds *alias* now."""
@@ -114,16 +128,24 @@ class ModelTruth:
         return [number for number in self.payloads if number not in self.purged]
 
     def saved(self) -> list[Any]:
-        """All that was saved, as versions or as variants."""
-        return [*self.payloads.values(), *self.variants.values()]
+        """All that was saved, as versions, as variants, or as runs that failed."""
+        return [*self.payloads.values(), *self.variants.values(), *self.drafts.values()]
+
+    def kept_drafts(self) -> list[str]:
+        """The runs that failed and were not dropped."""
+        return [draft for draft in self.drafts if draft not in self.dropped]
 
     def needs(self, number: int) -> list[str]:
         """The packs without which a version or one of its variants cannot be read."""
         return [*self.packs[number], *(pack for of, packs in self.apart.items() if of[0] == number for pack in packs)]
 
-    def who_needs(self, pack: str) -> list[int]:
-        """The versions that are not purged and that cannot be read without *pack*, or of which a variant cannot."""
-        return [number for number in self.packs if number not in self.purged and pack in self.needs(number)]
+    def who_needs(self, pack: str) -> list[int | str]:
+        """The versions that are not purged and that cannot be read without *pack*, or of which a variant cannot.
+
+        And runs that failed and were not dropped.
+        """
+        numbers = [number for number in self.packs if number not in self.purged and pack in self.needs(number)]
+        return [*numbers, *(draft for draft in self.kept_drafts() if pack in self.drafted[draft])]
 
     def holders_since(self, alias: str, step: int) -> set[int | None]:
         """All who held *alias* at some moment from *step* on."""

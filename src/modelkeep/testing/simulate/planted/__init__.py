@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from modelkeep.testing.simulate.planted.collection import COLLECTION
 from modelkeep.testing.simulate.planted.compaction import COMPACTION
+from modelkeep.testing.simulate.planted.gates import GATES
 from modelkeep.testing.simulate.planted.journals import JOURNALS
 from modelkeep.testing.simulate.planted.planting import Planted
+from modelkeep.testing.simulate.planted.runs import RUNS
 from modelkeep.testing.simulate.planted.saves import SAVES
 from modelkeep.testing.simulate.planted.uses import USES
 from modelkeep.testing.simulate.planted.variants import VARIANTS
 
 __all__ = ["PLANTED", "Planted"]
 
-PLANTED = (*JOURNALS, *USES, *SAVES, *COLLECTION, *COMPACTION, *VARIANTS)
+PLANTED = (*JOURNALS, *USES, *SAVES, *COLLECTION, *COMPACTION, *VARIANTS, *RUNS, *GATES)

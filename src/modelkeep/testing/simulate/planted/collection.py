@@ -85,14 +85,14 @@ def _uploads_to_same_keys(line: Any, draft: Any, registry: str, transaction: str
         return int(entry.ops[-1]["number"])
 
 
-def _needed_without_manifests(state: Any, used: Any, *, but: Collection[int] = ()) -> set[str]:
+def _needed_without_manifests(state: Any, used: Any, *, but: Collection[int] = (), **_: Any) -> set[str]:
     """Only what the pieces of a version's own upload lie in: the last pack is taken for the only one."""
     gone = {*used.purged, *but}
     return {pack for n, known in state.lines.items() if n not in gone for pack in known.packs if pack != known.at.pack}
 
 
-def _needed_but_deleted(state: Any, used: Any, *, but: Collection[int] = ()) -> set[str]:
-    return _needed(state, used, but={*used.deleted, *but})
+def _needed_but_deleted(state: Any, used: Any, *, but: Collection[int] = (), **options: Any) -> set[str]:
+    return _needed(state, used, but={*used.deleted, *but}, **options)
 
 
 def _condemnation_of_deleted(state: Any, used: Any, packs: Any, moves: Any = (), **options: Any) -> Any:

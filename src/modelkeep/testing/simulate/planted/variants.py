@@ -22,7 +22,7 @@ def _move_replaces_all(self: Any, state: Any, entry: Any) -> None:
     state.lines[self.number] = attrs.evolve(line, at=self.at, packs=self.packs)
 
 
-def _needed_without_variants(state: Any, used: Any, *, but: Collection[int] = ()) -> set[str]:
+def _needed_without_variants(state: Any, used: Any, *, but: Collection[int] = (), **_: Any) -> set[str]:
     gone = {*used.purged, *but}
     return {pack for number, known in state.lines.items() if number not in gone for pack in known.own}
 
