@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 import modelkeep as mk
 from modelkeep.cli import cli
+from modelkeep.exits import Exit
 from modelkeep.pages import printable
-from modelkeep.verifying import DAMAGED
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(raw)
 
 
-def assert_said_in_a_sentence(result: Result, *words: str, status: int = 1) -> None:
+def assert_said_in_a_sentence(result: Result, *words: str, status: int) -> None:
     assert result.exit_code == status
     assert isinstance(result.exception, SystemExit)
     assert result.stdout == ""
@@ -77,7 +77,7 @@ def test_verify_finds_a_flipped_byte_and_names_the_object(folder: Path, pattern:
     damaged = one(folder, pattern)
     flip_a_byte(damaged)
     result = run("verify", "--registry", folder)
-    assert result.exit_code == DAMAGED == 6
+    assert result.exit_code == 6
     assert damaged.relative_to(folder).as_posix() in result.stdout
     assert "damaged" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("not ok: ")
@@ -96,7 +96,7 @@ def test_verify_names_a_pack_that_is_missing(folder: Path) -> None:
     gone = one(folder, "models/churn/data/*")
     gone.unlink()
     result = run("verify", "--registry", folder)
-    assert result.exit_code == DAMAGED
+    assert result.exit_code == Exit.INTEGRITY
     assert gone.name in result.stdout
     assert "missing" in result.stdout
 
@@ -118,7 +118,7 @@ def test_verify_as_json_can_be_parsed_whether_or_not_all_is_well(folder: Path) -
     flip_a_byte(one(folder, "models/churn/data/*"))
     result = run("verify", "--json", "--registry", folder)
     report = json.loads(result.stdout)
-    assert result.exit_code == DAMAGED
+    assert result.exit_code == Exit.INTEGRITY
     assert report["ok"] is False
     assert {finding["kind"] for finding in report["findings"]} == {"damaged"}
 
@@ -126,7 +126,7 @@ def test_verify_as_json_can_be_parsed_whether_or_not_all_is_well(folder: Path) -
 def test_without_registry_the_environment_says_where_and_then_the_working_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert_said_in_a_sentence(run("verify"), ".modelkeep")
+    assert_said_in_a_sentence(run("verify"), ".modelkeep", status=3)
     monkeypatch.setenv("MODELKEEP_REGISTRY", str(folder))
     assert run("verify").exit_code == 0
     monkeypatch.delenv("MODELKEEP_REGISTRY")
@@ -135,17 +135,17 @@ def test_without_registry_the_environment_says_where_and_then_the_working_folder
 
 
 def test_verify_of_an_empty_place_says_that_there_is_no_registry(tmp_path: Path) -> None:
-    assert_said_in_a_sentence(run("verify", "--registry", tmp_path / "nothing"), "holds no registry yet")
+    assert_said_in_a_sentence(run("verify", "--registry", tmp_path / "nothing"), "holds no registry yet", status=3)
 
 
 def test_verify_of_a_folder_with_something_else_says_that_it_is_not_a_registry(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    assert_said_in_a_sentence(run("verify", "--registry", tmp_path), "not a registry")
+    assert_said_in_a_sentence(run("verify", "--registry", tmp_path), "not a registry", status=3)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_scheme_that_nobody_serves_is_said_in_a_sentence() -> None:
-    assert_said_in_a_sentence(run("verify", "--registry", "gopher://models"), "gopher://")
+    assert_said_in_a_sentence(run("verify", "--registry", "gopher://models"), "gopher://", status=2)
 
 
 # -- log -----------------------------------------------------------------------------------------------------
@@ -182,6 +182,7 @@ def test_log_as_json_can_be_parsed_and_has_every_fact(folder: Path) -> None:
         "text": "calibration drift",
         "journal": "releases",
         "entry": 3,
+        "evidence": None,
     }
 
 
@@ -201,18 +202,18 @@ def test_text_is_shown_as_it_is_save_what_a_terminal_would_obey(text: str, shown
 
 
 def test_an_unknown_model_is_said_in_a_sentence(folder: Path) -> None:
-    assert_said_in_a_sentence(run("log", "nobody", "--registry", folder), "there is no model 'nobody'")
-    assert_said_in_a_sentence(run("log", "nobody", "--json", "--registry", folder), "there is no model 'nobody'")
+    for result in (run("log", "nobody", "--registry", folder), run("log", "nobody", "--json", "--registry", folder)):
+        assert_said_in_a_sentence(result, "there is no model 'nobody'", status=3)
 
 
 def test_a_name_that_cannot_be_one_is_quoted(folder: Path) -> None:
-    assert_said_in_a_sentence(run("log", "Churn/7", "--registry", folder), "'Churn/7'")
+    assert_said_in_a_sentence(run("log", "Churn/7", "--registry", folder), "'Churn/7'", status=2)
 
 
 def test_a_damaged_journal_is_said_in_a_sentence_that_names_the_object(folder: Path) -> None:
     damaged = one(folder, "models/churn/versions/*.json")
     flip_a_byte(damaged)
-    assert_said_in_a_sentence(run("log", "churn", "--registry", folder), damaged.name)
+    assert_said_in_a_sentence(run("log", "churn", "--registry", folder), damaged.name, status=6)
 
 
 # -- push and pull -------------------------------------------------------------------------------------------
@@ -245,8 +246,9 @@ def test_what_was_copied_can_be_read_as_json(folder: Path, tmp_path: Path, verb:
 
 def test_a_history_of_its_own_at_the_other_end_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> None:
     mk.Registry(tmp_path / "team", durable=False).save({"w": np.zeros(1)}, "churn")
-    assert_said_in_a_sentence(run("push", "churn", "--to", tmp_path / "team", "--registry", folder), "of its own")
-    assert_said_in_a_sentence(run("pull", "nobody", "--from", folder), "there is no model 'nobody'")
+    pushed = run("push", "churn", "--to", tmp_path / "team", "--registry", folder)
+    assert_said_in_a_sentence(pushed, "of its own", status=4)
+    assert_said_in_a_sentence(run("pull", "nobody", "--from", folder), "there is no model 'nobody'", status=3)
 
 
 # -- the command as a whole ----------------------------------------------------------------------------------
@@ -264,7 +266,7 @@ def test_version_is_that_of_the_package() -> None:
 
 
 def test_the_demo_refuses_a_place_that_a_second_process_cannot_see() -> None:
-    assert_said_in_a_sentence(run("demo", "--registry", "memory://demo"), "memory://demo", "folder")
+    assert_said_in_a_sentence(run("demo", "--registry", "memory://demo"), "memory://demo", "folder", status=2)
 
 
 def python(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -288,7 +290,7 @@ def test_the_package_run_alone_shows_the_help() -> None:
 def test_the_status_reaches_the_shell(folder: Path) -> None:
     flip_a_byte(one(folder, "models/churn/data/*"))
     done = python("-m", "modelkeep", "verify", "--registry", str(folder))
-    assert (done.returncode, done.stderr) == (DAMAGED, "")
+    assert (done.returncode, done.stderr) == (Exit.INTEGRITY, "")
 
 
 def test_a_reason_that_the_terminal_cannot_spell_does_not_end_the_log(folder: Path) -> None:
@@ -298,17 +300,20 @@ def test_a_reason_that_the_terminal_cannot_spell_does_not_end_the_log(folder: Pa
     assert r"\u03ba\u03b1\u03bb" in done.stdout
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_click_or_rich_the_command_says_what_to_install(missing: str) -> None:
-    code = f"import sys, runpy; sys.modules[{missing!r}] = None; runpy.run_module('modelkeep', run_name='__main__')"
+@pytest.mark.parametrize(("missing", "said"), [("click", ""), ("rich", "Error: ")])
+def test_without_click_or_rich_the_command_says_what_to_install(missing: str, said: str) -> None:
+    code = (
+        f"import sys, runpy; sys.modules[{missing!r}] = None; sys.argv[1:] = ['show']; "
+        "runpy.run_module('modelkeep', run_name='__main__')"
+    )
     done = python("-c", code)
-    assert done.returncode == 1
-    assert done.stderr == f'the command modelkeep needs {missing}: pip install "modelkeep[cli]"\n'
+    assert done.returncode == 2
+    assert done.stderr == f'{said}the command modelkeep needs {missing}: pip install "modelkeep[cli]"\n'
 
 
 def test_without_scikit_learn_the_demo_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['sklearn'] = None; from modelkeep.cli import cli; cli(['demo'])"
     done = python("-c", code)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == 'Error: the demo trains with scikit-learn: pip install "modelkeep[demo]"\n'
     assert list(tmp_path.iterdir()) == []

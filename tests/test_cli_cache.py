@@ -73,7 +73,7 @@ def test_a_folder_is_named_as_one_names_it_elsewhere() -> None:
 
 def test_clearing_what_is_not_kept_is_an_error_in_a_sentence(folder: Path) -> None:
     result = run("clear", "s3://acme/typo")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert isinstance(result.exception, SystemExit)
     assert result.stdout == ""
     assert result.stderr == (

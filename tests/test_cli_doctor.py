@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import modelkeep as mk
-from modelkeep.cli import UNFIT, cli
+from modelkeep.cli import cli
+from modelkeep.exits import Exit
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +41,10 @@ def test_a_sound_place_is_a_table_without_anything_to_do_and_status_0(tmp_path: 
     assert not (tmp_path / "registry" / "doctor").exists()
 
 
-def test_a_fault_shows_what_to_do_and_exits_with_7(tmp_path: Path) -> None:
+def test_a_fault_shows_what_to_do_and_exits_with_5(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     result = run(tmp_path)
-    assert result.exit_code == UNFIT == 7
+    assert result.exit_code == 5
     assert result.stdout.splitlines()[0].split() == ["check", "ms", "found", "to", "do"]
     assert rows(result)["place"][0] == "fault"
     assert rows(result)["create"][0] == "note"
@@ -61,7 +62,7 @@ def test_json_has_every_check_and_the_same_status(tmp_path: Path) -> None:
     assert told["checks"][3]["seconds"] > 0
     (tmp_path / "thesis.tex").write_text("mine")
     result = run("--json", tmp_path)
-    assert result.exit_code == UNFIT
+    assert result.exit_code == Exit.STORAGE
     assert json.loads(result.stdout)["ok"] is False
 
 
@@ -82,7 +83,7 @@ def test_race_adds_a_row(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_opened_is_said_in_a_sentence() -> None:
     result = run("gopher://models")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "gopher://" in result.stderr
     assert result.stdout == ""
 
@@ -93,7 +94,7 @@ def test_a_missing_client_library_is_said_in_a_sentence(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("modelkeep.registryplace.open_store", cannot)
     result = run("s3://acme-ml/registry")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr == 'Error: s3:// needs s3fs: pip install "modelkeep[s3]"\n'
 
 

@@ -32,7 +32,7 @@ def test_usage_shows_a_row_for_each_model_and_the_sum(folder: Path) -> None:
     assert shown.exit_code == 0
     rows = [line.split() for line in shown.stdout.splitlines()]
     (churn,) = [row for row in rows if row[:1] == ["churn"]]
-    assert [*churn[:4], *churn[5:]] == ["churn", "4", "640.5", "kB", "kB", "0", "bytes"]
+    assert [*churn[:4], *churn[5:]] == ["churn", "4", "640.5", "kB", "kB", "0", "bytes", "0", "bytes"]
     stored = mk.Registry(folder).storage.usage().stored
     assert shown.stdout.splitlines()[-1].startswith(f"2 models: {stored // 1000}.")
 
@@ -42,7 +42,7 @@ def test_usage_of_a_model_shows_a_row_for_each_version(folder: Path) -> None:
     assert [line.split()[0] for line in shown.stdout.splitlines()[2:6]] == ["1", "2", "3", "4"]
     assert "4 versions: " in shown.stdout
     missing = run("usage", "chrun", "--registry", folder)
-    assert (missing.exit_code, "there is no model 'chrun'" in missing.stderr) == (1, True)
+    assert (missing.exit_code, "there is no model 'chrun'" in missing.stderr) == (3, True)
 
 
 def test_usage_as_json_has_every_figure(folder: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_policy_is_shown_as_it_was_set(folder: Path, tmp_path: Path) -> None
 def test_a_policy_that_cannot_be_read_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text("[retension]\nlast = 2\n", encoding="utf-8")
     refused = run("policy", "set", tmp_path / "policy.toml", "--registry", folder)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "retension" in refused.stderr
     assert mk.Registry(folder).policy.text == ""
 
@@ -114,7 +114,7 @@ def test_a_policy_that_cannot_be_read_is_said_in_a_sentence(folder: Path, tmp_pa
 @pytest.mark.parametrize("command", ["compact", "collect"])
 def test_a_place_without_a_registry_is_said_to_be_none(tmp_path: Path, command: str) -> None:
     refused = run(command, "--registry", tmp_path / "empty")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 3
     assert "holds no registry yet" in refused.stderr
     assert not (tmp_path / "empty").exists()
 
@@ -122,7 +122,7 @@ def test_a_place_without_a_registry_is_said_to_be_none(tmp_path: Path, command: 
 def test_a_model_that_is_not_there_is_said_to_be_unknown(folder: Path) -> None:
     for command in ("compact", "collect"):
         refused = run(command, "chrun", "--registry", folder)
-        assert (refused.exit_code, "chrun" in refused.stderr) == (1, True)
+        assert (refused.exit_code, "chrun" in refused.stderr) == (3, True)
 
 
 @pytest.mark.parametrize("hours", ["nan", "inf", "-1", "soon"])
@@ -133,7 +133,7 @@ def test_a_grace_that_is_no_number_of_hours_is_a_wrong_call(folder: Path, hours:
 def test_a_policy_that_is_no_text_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_bytes(b"\xff\xfe")
     refused = run("policy", "set", tmp_path / "policy.toml", "--registry", folder)
-    assert (refused.exit_code, "no UTF-8 text" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "no UTF-8 text" in refused.stderr) == (2, True)
 
 
 def test_what_compact_passes_over_is_said(folder: Path, tmp_path: Path) -> None:

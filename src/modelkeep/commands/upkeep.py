@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modelkeep.pages import Page, bar, count, json_option, print_json, registry_option, size
-
-import click  # isort: skip  after what says how to get it
+import click
 
 import modelkeep as mk
-from modelkeep.usage import ModelUsage, Usage
+from modelkeep.commands.options import json_option, registry_option
+from modelkeep.pages import Page, bar, count, print_json, size
+
+if TYPE_CHECKING:
+    from modelkeep.usage import ModelUsage, Usage
 
 
 @click.command(short_help="Show what models take, or the versions of NAME.")
@@ -24,13 +27,9 @@ def usage(name: str | None, registry: str | None, as_json: bool) -> None:
     "logical" is what loads give, "stored" what lies there; "added" is what a version added, and "exclusive" what would
     be free if it alone were gone.
     """
-    opened = mk.Registry(registry)
-    found = opened.storage.usage()
+    found = mk.Registry(registry).storage.usage()
     if name is not None:
-        chosen = next((model for model in found.models if model.name == name), None)
-        if chosen is None:
-            raise click.ClickException(f"there is no model {name!r} in {opened.url}")
-        found = Usage((chosen,), chosen.logical, chosen.stored)
+        found = _of_one(found, name)
     if as_json:
         print_json(found.to_dict())
     elif name is not None:
@@ -39,13 +38,29 @@ def usage(name: str | None, registry: str | None, as_json: bool) -> None:
         _show_models(found, Page())
 
 
+def _of_one(found: Usage, name: str) -> Usage:
+    from modelkeep.errors import UnknownModelError
+
+    chosen = next((model for model in found.models if model.name == name), None)
+    if chosen is None:
+        raise UnknownModelError(f"there is no model {name!r}; `modelkeep show` lists those that there are", name=name)
+    return type(found)((chosen,), chosen.logical, chosen.stored)
+
+
 def _show_models(found: Usage, page: Page) -> None:
     rows = [
-        (model.name, len(model.versions), size(model.logical), size(model.stored), size(model.leftover))
+        (
+            model.name,
+            len(model.versions),
+            size(model.logical),
+            size(model.stored),
+            size(model.drafts),
+            size(model.leftover),
+        )
         for model in found.models
     ]
     if rows:
-        page.table(("model", "versions", "logical", "stored", "left over"), rows)
+        page.table(("model", "versions", "logical", "stored", "failed runs", "left over"), rows)
     page.say(f"{count(len(rows), 'model')}: {size(found.stored)} stored for {size(found.logical)}")
 
 
@@ -57,7 +72,7 @@ def _show_versions(model: ModelUsage, page: Page) -> None:
     page.table(("version", "logical", "added", "needed", "exclusive"), rows)
     page.say(
         f"{count(len(rows), 'version')}: {size(model.stored)} stored for {size(model.logical)}; "
-        f"{size(model.leftover)} left over"
+        f"{size(model.drafts)} of failed runs, {size(model.leftover)} left over"
     )
 
 
@@ -116,7 +131,7 @@ def compact(name: str | None, newest: int, rollbacks: int | None, registry: str 
 @registry_option
 @json_option
 def collect(name: str | None, dry_run: bool, grace: float, registry: str | None, as_json: bool) -> None:
-    """Remove versions that the policy lets go, packs that no version needs, and what crashed saves left.
+    """Remove versions that the policy lets go, failed runs that expired, and what nobody needs or crashed saves left.
 
     What was being written within the last 10 minutes is left, whatever the grace.
     """
@@ -130,6 +145,8 @@ def collect(name: str | None, dry_run: bool, grace: float, registry: str | None,
     page = Page()
     if done.purged:
         page.table(("version", "why it goes"), [(f"{one.name}:{one.number}", one.reason) for one in done.purged])
+    if done.dropped:
+        page.table(("failed run", "why it goes"), [(f"{one.name}~{one.id}", one.reason) for one in done.dropped])
     if done.removals:
         rows = [(one.key, one.kind, size(one.bytes), one.reason) for one in done.removals]
         page.table(("object", "kind", "size", "why it goes"), rows)
@@ -137,34 +154,56 @@ def collect(name: str | None, dry_run: bool, grace: float, registry: str | None,
         page.table(("left", "kind", "why"), [(one.key, one.kind, one.reason) for one in done.left])
     goes = "would go" if dry_run else "went"
     versions, objects = count(len(done.purged), "version"), count(len(done.removals), "object")
-    page.say(f"{versions} and {objects} ({size(done.bytes)}) {goes}")
+    runs = f", {count(len(done.dropped), 'failed run')}" if done.dropped else ""
+    page.say(f"{versions}{runs} and {objects} ({size(done.bytes)}) {goes}")
 
 
-@click.group(short_help="What the registry keeps, and what it lets go.")
+@click.group(short_help="What the registry lets go, and what a promotion takes.")
 def policy() -> None:
-    """Show or set the policy of a registry: a TOML text, kept with its history."""
+    """Show or set the policy of a registry: a TOML text, kept with its history.
+
+    It says which versions may be purged, and what a promotion takes: gates, stages and approvals.
+    """
 
 
 @policy.command("show", short_help="Show the policy in force.")
 @registry_option
-def show_policy(registry: str | None) -> None:
+@json_option
+def show_policy(registry: str | None, as_json: bool) -> None:
     """Show the policy in force, as it was set."""
-    text = mk.Registry(registry).policy.text
-    click.echo(text or "# no policy was set: nothing that was saved is ever removed", nl=not text.endswith("\n"))
+    found = mk.Registry(registry).policy
+    if as_json:
+        print_json({"number": found.number, "text": found.text})
+        return
+    text = found.text
+    click.echo(
+        text or "# no policy was set: nothing that was saved is ever removed, and nothing is asked of a promotion",
+        nl=not text.endswith("\n"),
+    )
 
 
 @policy.command("set", short_help="Set the policy from FILE.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @registry_option
-def set_policy(file: Path, registry: str | None) -> None:
-    """Check the TOML text in FILE and put it in force."""
+@json_option
+def set_policy(file: Path, registry: str | None, as_json: bool) -> None:
+    """Check the TOML text in FILE and put it in force, instead of the one before.
+
+    What it does not know is refused with line and column, and the command exits with 2.
+    """
     found = mk.Registry(registry).policy
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise click.ClickException(f"{file} is no UTF-8 text; save it as one") from None
+        raise mk.InvalidError(f"{file} is no UTF-8 text; save it as one") from None
     found.set(text)
-    Page().say(f"policy {found.number} is in force; `modelkeep collect --dry-run` shows what it would let go")
+    if as_json:
+        print_json({"number": found.number, "text": found.text})
+    else:
+        Page().say(
+            f"policy {found.number} is in force; `modelkeep collect --dry-run` shows what it would let go, and "
+            "`modelkeep check REF ALIAS` whether a version may be promoted"
+        )
 
 
-UPKEEP = (usage, compact, collect, policy)
+UPKEEP = (usage, compact, collect)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelkeep.pages import Page, bar, count, json_option, print_json, registry_option
-
-import click  # isort: skip  after what says how to get it
-
-import attrs
+import click
 
 import modelkeep as mk
-from modelkeep.layout import MARKER, number_of
-
-DAMAGED = 6  # the exit status when something is wrong
+from modelkeep.commands.options import json_option, registry_option
+from modelkeep.exits import Exit
+from modelkeep.pages import Page, bar, count, print_json
 
 _NEXT = {
     "damaged": "bring it back from a backup, under the same key",
@@ -53,10 +49,12 @@ def verify(
     with bar("verifying", in_bytes=True) as tell:
         report = opened.storage.verify(name, quick=quick, repair=repair, progress=tell)
     if as_json:
+        import attrs
+
         print_json({"url": opened.url, "ok": report.ok, **attrs.asdict(report)})
     else:
         _show(report, Page())
-    ctx.exit(0 if report.ok else DAMAGED)
+    ctx.exit(Exit.OK if report.ok else Exit.INTEGRITY)
 
 
 def _show(report: mk.Report, page: Page) -> None:
@@ -88,28 +86,32 @@ def _verdict(report: mk.Report) -> str:
 
 def _lost(report: mk.Report) -> str:
     variants = sum(loss.is_variant for loss in report.lost)
+    drafts = sum(loss.is_draft for loss in report.lost)
     numbered = sum(":" in loss.ref for loss in report.lost) - variants
-    told = [count(numbered, "version")] if numbered else []
-    told += [count(variants, "variant")] if variants else []
-    told += [f"all of {count(whole, 'model')}"] if (whole := len(report.lost) - numbered - variants) else []
+    whole = len(report.lost) - numbered - variants - drafts
+    counted = ((numbered, "version"), (variants, "variant"), (drafts, "failed run"))
+    told = [count(number, word) for number, word in counted if number]
+    told += [f"all of {count(whole, 'model')}"] if whole else []
     cut = any(finding.kind == "tail" for finding in report.findings)
     return f"{' and '.join(told)} lost" if told else f"no version is {'known to be ' if cut else ''}lost"
 
 
 def _show_next(report: mk.Report, page: Page) -> None:
+    from modelkeep.layout import MARKER, number_of
+
     page.say("what to do:")
     kinds = {finding.kind for finding in report.findings}
     for kind in sorted(kinds - {"leftover"}):
         page.say(f"{kind}: {_NEXT[kind]}", indent=2)
     entries = {one.kind for one in report.findings if number_of(one.key) is not None}
-    for line in _without_backup(entries, {one.key for one in report.findings}):
+    for line in _without_backup(entries, is_marked=MARKER in {one.key for one in report.findings}):
         page.say(line, indent=2)
 
 
-def _without_backup(entries: set[str], keys: set[str]) -> Iterator[str]:
+def _without_backup(entries: set[str], *, is_marked: bool) -> Iterator[str]:
     if entries & {"damaged", "missing"}:
         yield _SEAL
     if "missing" in entries:
         yield _EMPTY
-    if MARKER in keys:
+    if is_marked:
         yield _MARKER
