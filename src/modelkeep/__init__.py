@@ -29,7 +29,8 @@ if TYPE_CHECKING:
         TrustError,
         UnsettledError,
     )
-    from modelkeep.model import Event, RegisteredModel
+    from modelkeep.events import Event
+    from modelkeep.model import RegisteredModel
     from modelkeep.modelversion import ModelVersion
     from modelkeep.ref import ModelRef
     from modelkeep.registry import Registry
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "ConflictError": "errors",
     "Diagnosis": "diagnosis",
-    "Event": "model",
+    "Event": "events",
     "IntegrityError": "errors",
     "InvalidError": "errors",
     "ModelRef": "ref",

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 import attrs
 
 from modelkeep import _erase
 from modelkeep._crosscheck import Pasts, tails
-from modelkeep._dead import NothingLeftError, condemn, lying, needed, sweep, unerased
+from modelkeep._dead import NothingLeftError, condemn, drop, lying, needed, sweep, unerased
 from modelkeep._home import Home
 from modelkeep._line import Line
+from modelkeep._removed import Collection, Dropped, Purged, Removal
 from modelkeep._rulings import let_go
 from modelkeep.errors import (
     AccessError,
@@ -33,7 +33,7 @@ from modelkeep.errors import (
 )
 from modelkeep.folds.releases import Delete, Purge, Releases
 from modelkeep.folds.rules import Op
-from modelkeep.layout import PROBES, is_probe, model_prefix, probe_key
+from modelkeep.layout import PROBES, is_probe, model_prefix, pack_key, probe_key
 from modelkeep.retention import Retention, parse
 from modelkeep.stores.clock import clock_of
 from modelkeep.stores.port import StoredObject, UnfinishedWrite, abandon, unfinished
@@ -46,62 +46,6 @@ APART = timedelta(hours=1)  # of this machine's clock and the store's, from wher
 _PURGES = 1000  # versions that one entry purges
 
 Tell = Callable[[int, int], None]
-
-
-@attrs.frozen
-class Purged:
-    """A version that a rule lets go.
-
-    Args:
-        name: the model.
-        number: the version.
-        reason: by what rule, in words.
-    """
-
-    name: str
-    number: int
-    reason: str
-
-
-@attrs.frozen
-class Removal:
-    """An object that goes, or that was left although no version needs it.
-
-    Args:
-        key: the object; of an unfinished write, what it would have become.
-        kind: ``pack`` (of versions that were purged or moved), ``upload`` (that no version names), ``unfinished`` (a
-            temporary file, or a multipart upload) or ``probe``; of what was left also ``model`` and ``erasure``.
-        reason: why it goes, or why it was left.
-        bytes: its size.
-    """
-
-    key: str
-    kind: str
-    reason: str
-    bytes: int
-
-
-@attrs.frozen
-class Collection:
-    """What a collection removed, or would remove.
-
-    Args:
-        dry_run: whether nothing was done.
-        purged: the versions that were let go.
-        removals: the objects that went.
-        left: what no version needs and was left all the same; a later collection takes it.
-        bytes: of all removals.
-    """
-
-    dry_run: bool
-    purged: tuple[Purged, ...]
-    removals: tuple[Removal, ...]
-    left: tuple[Removal, ...]
-    bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as dicts and lists, for JSON or a table."""
-        return attrs.asdict(self)
 
 
 @attrs.define
@@ -119,10 +63,15 @@ class _Moment:
         except AccessError:
             return self.home.system.now()
 
+    @property
+    def is_agreed(self) -> bool:
+        """Whether this machine's clock is near enough to the store's to go by age."""
+        return abs(self.home.system.now() - self.now) <= APART
+
     def check(self) -> None:
         """Raises `ClockError` if this machine's clock is too far off for rules by age."""
         here = self.home.system.now()
-        if abs(here - self.now) > APART:
+        if not self.is_agreed:
             raise ClockError(
                 f"this machine's clock says {format_time(here)} and the store's {format_time(self.now)}; nothing was "
                 "removed, since the policy has rules by age: set the clock",
@@ -152,6 +101,7 @@ class _Told:
 @attrs.define
 class _Found:
     purged: list[Purged] = attrs.Factory(list)
+    dropped: list[Dropped] = attrs.Factory(list)
     removals: list[Removal] = attrs.Factory(list)
     left: list[Removal] = attrs.Factory(list)
 
@@ -179,7 +129,14 @@ def collect(home: Home, name: str | None, *, dry_run: bool, grace: timedelta, pr
             found.left.append(Removal(str(error.facts.get("key", model_prefix(model))), "model", str(error), 0))
     _others(home, name, moment, grace, found, dry_run=dry_run)
     removals = tuple(found.removals)
-    return Collection(dry_run, tuple(found.purged), removals, tuple(found.left), sum(one.bytes for one in removals))
+    return Collection(
+        dry_run,
+        tuple(found.purged),
+        removals,
+        tuple(found.left),
+        sum(one.bytes for one in removals),
+        tuple(found.dropped),
+    )
 
 
 def _retention(line: Line, rules: Retention | None, found: _Found, *, named: bool) -> Retention | None:
@@ -215,7 +172,11 @@ class _Collector:
             gone = self._purge() if gone else {}  # 1 in `releases`, where aliases and holds are
         self._finish_erasures()
         self.found.purged += [Purged(self.line.name, number, why) for number, why in gone.items()]
-        doomed = self._doomed(gone)
+        over = self._expired()
+        if not self.dry_run:
+            over = {name: over[name] for name in drop(self.line, over)}  # and condemned, in the same entry
+        self.found.dropped += [Dropped(self.line.name, name, why) for name, why in over.items()]
+        doomed = self._doomed(gone, over)
         if not self.dry_run:
             condemn(self.line, doomed)  # 2 from here on no entry can name them
             self.told.expect(len(doomed))
@@ -258,13 +219,31 @@ class _Collector:
             with suppress(ConflictError):  # others move versions all the while; the next collection
                 _erase.clear(self.line)
 
+    # -- failed runs -----------------------------------------------------------------------------------------
+
+    def _expired(self) -> dict[str, str]:
+        """The drafts of this registry that expired by the store's clock, and why they go.
+
+        The store is asked only where one may have. Where this machine's clock is too far off none goes, and all else is
+        collected: unlike rules by age, which somebody set, drafts are in every registry.
+        """
+        soon = format_time(self.line.home.system.now() + APART)
+        due = {name: draft.made for name, draft in self.line.drafts().items() if draft.made.expires <= soon}
+        if due and not self.moment.is_agreed:
+            why = "the failed run may have expired; this machine's clock is over an hour off the store's: set the clock"
+            for made in due.values():
+                self.found.left.append(Removal(pack_key(self.line.name, made.at.pack), "draft", why, 0))
+            return {}
+        now = format_time(self.moment.now) if due else ""
+        return {name: f"it expired on {made.expires[:10]}" for name, made in due.items() if made.expires <= now}
+
     # -- packs -----------------------------------------------------------------------------------------------
 
-    def _doomed(self, gone: Mapping[int, str]) -> dict[str, Removal]:
+    def _doomed(self, gone: Mapping[int, str], over: Mapping[str, str]) -> dict[str, Removal]:
         """The packs that may go, and why."""
         versions = self.line.versions.state
-        needs = needed(versions, self.line.releases.state, but=gone)
-        reasons = self._reasons(gone)
+        needs = needed(versions, self.line.releases.state, but=gone, dropping=over)
+        reasons = self._reasons(gone, over)
         doomed: dict[str, Removal] = {}
         for pack, item in self.packs.items():
             if pack in needs:
@@ -276,14 +255,17 @@ class _Collector:
                 doomed[pack] = Removal(item.key, "upload", why, item.size)
         return doomed
 
-    def _reasons(self, gone: Mapping[int, str]) -> dict[str, str]:
-        """For each pack that versions needed once, why none does now."""
+    def _reasons(self, gone: Mapping[int, str], over: Mapping[str, str]) -> dict[str, str]:
+        """For each pack that versions or drafts needed once, why none does now."""
         versions, name = self.line.versions.state, self.line.name
         purged = {**self.line.releases.state.purged, **gone}
         reasons = dict.fromkeys(versions.left, "its versions were stored anew elsewhere")
         for number, why in purged.items():
             if (known := versions.lines.get(number)) is not None:
                 reasons |= dict.fromkeys(known.packs, f"{name}:{number} was purged: {why}" if why else "")
+        for draft in versions.dropped.union(over):
+            why = f"{name}~{draft} was dropped" + (f": {over[draft]}" if draft in over else "")
+            reasons |= dict.fromkeys(versions.drafts[draft].made.packs, why)
         return reasons
 
     def _left_over(self, pack: str) -> str:

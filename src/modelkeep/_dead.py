@@ -15,7 +15,7 @@ from modelkeep._line import Line
 from modelkeep.errors import ConflictError, InvalidNameError
 from modelkeep.folds.releases import ERASE, Releases
 from modelkeep.folds.rules import Op
-from modelkeep.folds.versions import Condemn, Move, Versions
+from modelkeep.folds.versions import Condemn, Drop, Move, Versions
 from modelkeep.layout import SHELVES, data_prefix, line_of, pack_key
 from modelkeep.stores.port import Store, StoredObject
 from modelkeep.version import is_pack
@@ -27,11 +27,22 @@ class NothingLeftError(ConflictError):
     """What an append was to say was said already, or no longer holds."""
 
 
-def needed(versions: Versions, releases: Releases, *, but: Collection[int] = ()) -> set[str]:
-    """The packs that versions need which were not purged; *but* names versions to be passed over, too."""
+def needed(
+    versions: Versions, releases: Releases, *, but: Collection[int] = (), dropping: Collection[str] = ()
+) -> set[str]:
+    """The packs that versions need which were not purged, and drafts which were not dropped.
+
+    Args:
+        versions: what exists.
+        releases: what was purged of it.
+        but: versions to be passed over, too.
+        dropping: drafts to be passed over, too.
+    """
     gone = releases.purged
     lines = list(versions.lines.items())  # other threads may fold on
-    return {pack for number, known in lines if number not in gone and number not in but for pack in known.packs}
+    needs = {pack for number, known in lines if number not in gone and number not in but for pack in known.packs}
+    drafts = versions.kept_drafts().items()
+    return needs.union(*(draft.made.packs for name, draft in drafts if name not in dropping))
 
 
 def condemnation(
@@ -103,6 +114,32 @@ def condemn(
         if condemnation(line.versions.state, line.releases.state, batch, erased=erased):
             with suppress(NothingLeftError):  # another collector was first
                 line.append("versions", decide)
+
+
+def drop(line: Line, names: Collection[str]) -> list[str]:
+    """Drop drafts and condemn their packs, in one entry for each 1,000; gives those that this dropped.
+
+    Args:
+        line: read.
+        names: the ids of drafts; one that is dropped already is passed over.
+
+    Raises:
+        UnsettledError, StoreError: the entry may not stand; nothing was deleted, and any collector goes on from here.
+    """
+    dropped = []
+    for batch in _batches(sorted(names)):
+
+        def decide(state: Versions, batch: Sequence[str] = batch) -> Sequence[Op]:
+            found = {name: draft for name, draft in state.kept_drafts().items() if name in batch}
+            if not found:
+                raise NothingLeftError(f"these drafts of {line.name!r} were dropped already", name=line.name)
+            packs = {pack for draft in found.values() for pack in draft.made.packs}
+            return [*map(Drop, found), Condemn(tuple(sorted(packs)))]
+
+        with suppress(NothingLeftError):
+            entry = line.append("versions", decide)
+            dropped += [op["id"] for op in entry.ops if op["op"] == Drop.op]
+    return dropped
 
 
 def sweep(line: Line, packs: Iterable[str], progress: Callable[[int], None] = lambda _: None) -> list[str]:

@@ -15,6 +15,7 @@ import attrs
 from modelkeep._compact import empty
 from modelkeep._dead import NothingLeftError, condemn, needed, sweep, unerased
 from modelkeep._expected import texts_of
+from modelkeep._kin import forget
 from modelkeep._line import Line, text_digest
 from modelkeep.errors import (
     ConflictError,
@@ -61,6 +62,7 @@ def erase(line: Line, number: int, reason: str) -> Erasure:
     if not check_text(reason, "the reason").strip():
         raise InvalidValueError("an erasure needs a reason; say on whose request and by which rule", key="reason")
     line.read()
+    forget(line, number)
     if number not in line.releases.state.purged:
         with suppress(NothingLeftError):  # another purged it meanwhile
             _purge(line, number, reason)
@@ -223,6 +225,11 @@ def _remains(line: Line, number: int, left: Sequence[tuple[int, str]]) -> Iterat
     if same:
         yield f"Versions {', '.join(map(str, same))} have the same files."
     yield "Tensors that other versions have too stay with these."
+    if drafts := line.drafts():
+        yield (
+            f"{len(drafts)} failed runs of {line.name!r} have records of their own, with parameters, notes and errors; "
+            f"drop them in registry.model({line.name!r}).failed_runs(), and collect."
+        )
     for other, why in left:
         yield f"Packs with bytes of it stay, since version {other} needs them and could not be stored anew: {why}."
     yield "Uploads that were never finished may hold bytes of it until they are collected."

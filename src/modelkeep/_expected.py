@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import attrs
 import orjson
@@ -25,35 +24,57 @@ _NOT_ITS_OWN = {"identity", "place"}  # a manifest that differs in these is that
 
 @attrs.frozen
 class Part:
-    """A version, or a variant of one: what has a manifest of its own.
+    """A version, a variant of one, or a draft: what has a manifest of its own.
 
     Args:
-        kind: of the variant; None: the version itself.
         made: the operation that says what it is.
         at: where its manifest lies now.
         packs: those that it needs.
     """
 
-    kind: str | None
-    made: versions.Create | versions.Variant
+    made: versions.Create | versions.Variant | versions.Draft
     at: Place
     packs: tuple[str, ...]
 
     def __str__(self) -> str:
-        version = f"version {self.made.number}"
-        return version if self.kind is None else f"the variant {self.kind} of {version}"
+        match self.made:
+            case versions.Variant(number=number, kind=kind):
+                return f"the variant {kind} of version {number}"
+            case versions.Draft(id=name, kind=kind):
+                return f"the draft {name} ({kind})"
+        return f"version {self.made.number}"
+
+    @property
+    def named(self) -> int | str:
+        """What its identity covers beside content and record."""
+        return self.made.id if isinstance(self.made, versions.Draft) else self.made.number
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its packs are its own alone; those of a version may be needed by others."""
+        return not isinstance(self.made, versions.Create)
 
     @property
     def ref(self) -> str:
         """As in references, behind the name of the model."""
-        return f":{self.made.number}" if self.kind is None else f":{self.made.number}/{self.kind}"
+        match self.made:
+            case versions.Variant(number=number, kind=kind):
+                return f":{number}/{kind}"
+            case versions.Draft(id=name):
+                return f"~{name}"
+        return f":{self.made.number}"
 
 
 def parts_of(known: versions.Line) -> Iterator[Part]:
     """A version, then its variants."""
-    yield Part(None, known.made, known.at, known.own)
-    for kind, variant in known.variants.items():
-        yield Part(kind, variant.made, variant.made.at, variant.made.packs)
+    yield Part(known.made, known.at, known.own)
+    for variant in known.variants.values():
+        yield Part(variant.made, variant.made.at, variant.made.packs)
+
+
+def draft_of(known: versions.DraftLine) -> Part:
+    """A draft."""
+    return Part(known.made, known.made.at, known.made.packs)
 
 
 @attrs.define
@@ -67,8 +88,8 @@ class Expected:
         in_part: packs of a version that was moved or purged, or whose manifest cannot be read: more may lie in them.
         harmed: for each pack that was looked at, the pieces that are not as written: (offset, length).
         gone: packs that are missing or cannot be read.
-        unread: versions and variants whose manifest cannot be read, or is that of another, as `Part.ref` has them.
-        variants: for each pack of a variant that variant, in words.
+        unread: what has a manifest that cannot be read, or is that of another, as `Part.ref` has it.
+        apart: for each pack of a variant or draft that, in words.
     """
 
     line: Line
@@ -78,20 +99,24 @@ class Expected:
     harmed: dict[str, set[tuple[int, int]]] = attrs.Factory(dict)
     gone: set[str] = attrs.Factory(set)
     unread: set[str] = attrs.Factory(set)
-    variants: dict[str, str] = attrs.Factory(dict)
+    apart: dict[str, str] = attrs.Factory(dict)
 
     def add(self, number: int) -> Iterator[Finding]:
         """Read the manifests of a version and its variants; gives what is wrong with them. One request for each."""
         for part in parts_of(self.line.versions.state.lines[number]):
             yield from self._add(part)
 
+    def add_draft(self, known: versions.DraftLine) -> Iterator[Finding]:
+        """Read the manifest of a draft; gives what is wrong with it. One request."""
+        yield from self._add(draft_of(known))
+
     def _add(self, part: Part) -> Iterator[Finding]:
         place = part.at
         key = pack_key(self.line.name, place.pack)
         for pack in part.packs:
             self.extents.setdefault(pack, set())
-            if part.kind is not None:
-                self.variants[pack] = str(part)
+            if part.is_apart:
+                self.apart[pack] = str(part)
         self.extents.setdefault(place.pack, set()).add((place.offset, place.length))
         try:
             manifest = Manifest.parse(self.line.home.store.get(key, (place.offset, place.length)))
@@ -142,7 +167,7 @@ class Expected:
             yield Finding(pack_key(self.line.name, pack), f"{end} bytes belong there and {size} are there", "damaged")
 
     def harm_to(self, part: Part) -> set[str]:
-        """The packs for which a version or variant cannot be read, of those that were looked at; none if it can.
+        """The packs for which a version, variant or draft cannot be read, of those that were looked at; none if it can.
 
         One request if one of its packs has harm, else none.
         """
@@ -185,9 +210,9 @@ def _is_as_written(piece: Piece, stored: memoryview) -> bool:
 
 
 def _differing(known: Part, manifest: Manifest) -> Iterator[str]:
-    """What the entry claims about a version or variant and its manifest does not bear out."""
+    """What the entry claims about a version, variant or draft and its manifest does not bear out."""
     made = known.made
-    if manifest.identity(made.number) != made.identity:
+    if manifest.identity(known.named) != made.identity:
         yield "identity"
     if manifest.packs[-1:] != (known.at.pack,):  # equal models have equal identities but for number and place
         yield "place"
@@ -199,9 +224,7 @@ def _differing(known: Part, manifest: Manifest) -> Iterator[str]:
         yield "packs"
     try:
         record = orjson.loads(manifest.record)
-        claims: dict[str, Any] = {"serializer": made.serializer}
-        if isinstance(made, versions.Create):
-            claims |= {"params": made.params, "metrics": made.metrics}
+        claims = {name: getattr(made, name, None) for name in ("serializer", "params", "metrics")}
         yield from (name for name, claim in claims.items() if claim is not None and record[name] != claim)
     except (orjson.JSONDecodeError, KeyError, TypeError):
         yield "record"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,7 @@ from typing import Any
 import attrs
 import orjson
 
-from modelkeep._trust import NOTHING, Grant
-from modelkeep._veto import Scan
+from modelkeep._trust import NOTHING, Grant, Scan
 from modelkeep.cache import Cache, CacheFolder
 from modelkeep.entry import DamagedError, check_signed, sign
 from modelkeep.errors import (
@@ -47,6 +47,7 @@ class Home:
         cache: where copies of journals and packs are kept on this machine, if anywhere.
         granted: what may run code while it is loaded from here.
         scan: what is asked before anything but data is loaded or adopted, if anything is.
+        indexed: where what is computed of the registry is kept on this machine, if anywhere; asked when it is needed.
     """
 
     store: Store
@@ -54,6 +55,8 @@ class Home:
     cache: Cache | None = None
     granted: Grant = NOTHING
     scan: Scan | None = None
+    indexed: Callable[[], Cache | None] = lambda: None
+    attached: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)  # what those above keep with it
     lock: Any = attrs.field(factory=threading.RLock, repr=False)
     _folder: CacheFolder | None = attrs.field(default=None, init=False, repr=False)
     _cached: Store | None = attrs.field(default=None, init=False, repr=False)
@@ -124,6 +127,14 @@ class Home:
             if self._packs is None:
                 self._packs = PackCache(self._kept_in(self.cache, registry))
             return self._packs
+
+    def index(self, registry: str) -> CacheFolder | None:
+        """What is kept on this machine of what was computed of the registry; None where nothing is."""
+        cache = self.cache or self.indexed()
+        if cache is None:
+            return None
+        with self.lock:
+            return self._kept_in(cache, registry)
 
     def _kept_in(self, cache: Cache, registry: str) -> CacheFolder:
         if self._folder is None:  # one for journals and packs: a folder that is not to be used is told of once

@@ -67,6 +67,12 @@ def text_digest(text: str | None) -> str | None:
     return None if text is None else digest(check_text(text, "the text").encode())
 
 
+def unknown_line(name: str, rest: str) -> UnknownModelError:
+    """The error for a name under which nothing was saved; *rest* ends the sentence: where, and the way out."""
+    error = UnknownDatasetError if is_dataset(name) else UnknownModelError
+    return error(f"there is no {word_for(name)} {own_name(name)!r}{rest}", name=own_name(name))
+
+
 @attrs.frozen
 class Line:
     """A named line of versions in a registry that exists.
@@ -124,11 +130,8 @@ class Line:
 
     def unknown(self) -> UnknownModelError:
         """The error for a name under which nothing was saved."""
-        what, own = word_for(self.name), own_name(self.name)
-        error = UnknownDatasetError if is_dataset(self.name) else UnknownModelError
-        return error(
-            f"there is no {what} {own!r} in {self.home.store.url}; save one, or see registry.{what}s()", name=own
-        )
+        listing = f"registry.{word_for(self.name)}s()"
+        return unknown_line(self.name, f" in {self.home.store.url}; save one, or see {listing}")
 
     def opened_as(self, number: int) -> str:
         """The call that gives a version of this line, deleted or not; for messages."""
@@ -151,6 +154,23 @@ class Line:
                 number=number,
             )
         return found
+
+    def drafts(self) -> dict[str, made.DraftLine]:
+        """The drafts that are kept in this registry and were not dropped, by id, as far as read; pushes carry none."""
+        here = self.birth.registry
+        return {name: draft for name, draft in self.versions.state.kept_drafts().items() if draft.made.registry == here}
+
+    def draft(self, name: str) -> made.DraftLine:
+        """The journal's line about a draft, as far as read.
+
+        Raises:
+            DeletedError: it was dropped.
+        """
+        if name in self.versions.state.dropped:
+            raise DeletedError(
+                f"{self.name}~{name} was dropped and cannot be read any more", name=self.name, draft=name
+            )
+        return self.versions.state.drafts[name]
 
     def check_alive(self, number: int) -> None:
         """Raises `DeletedError` if the version is deleted or purged, as far as read."""
@@ -192,6 +212,10 @@ class Line:
             return raw.decode()
         except UnicodeDecodeError:
             raise IntegrityError(f"{key} is no text; whoever wrote it was no modelkeep", key=key) from None
+
+    def text_of(self, entry: Entry, named: str) -> str | None:
+        """The text that *entry* refers to by the digest *named*, such as a reason; see `text`."""
+        return self.text(said.TextRef(entry.tx, named, entry.time, entry.actor))
 
     # -- writing ---------------------------------------------------------------------------------------------
 

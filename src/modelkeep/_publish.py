@@ -25,7 +25,7 @@ from modelkeep.errors import (
 )
 from modelkeep.folds import versions
 from modelkeep.folds.rules import Op
-from modelkeep.layout import pack_key
+from modelkeep.layout import is_dataset, own_name, pack_key
 from modelkeep.manifest import Manifest, encode_record, parse_record
 from modelkeep.packs import read_manifest
 from modelkeep.packwriter import Written, content_of, write_packs
@@ -49,9 +49,17 @@ class VariantOf:
     kind: str
 
 
+@attrs.frozen
+class RunAs:
+    """Under which id a failed run is kept, and until when."""
+
+    id: str
+    expires: str
+
+
 @attrs.frozen(kw_only=True)
 class Draft:
-    """A version before it has a number; or a variant, which gets none.
+    """A version before it has a number; or a variant or a failed run, which get none.
 
     Args:
         sources: its files.
@@ -61,6 +69,7 @@ class Draft:
         reuse: whether an equal version that exists will do.
         progress: hears how many bytes of the files were done since the last call.
         variant: what it is a variant of, or None. A variant shares nothing with anything.
+        run: what it is kept as if it is a run that failed, or None. That shares nothing, either.
     """
 
     sources: Sequence[Source]
@@ -70,14 +79,15 @@ class Draft:
     reuse: bool = False
     progress: Callable[[int], None] = nothing
     variant: VariantOf | None = None
+    run: RunAs | None = None
 
 
 def publish(line: Line, draft: Draft) -> int:
-    """Save *draft* and give its number, or that of its version. Two writes when warm: a pack and an entry.
+    """Save *draft* and give its number, or that of its version; 0 of a run. Two writes when warm: a pack and an entry.
 
     Raises:
         ClosedError: the model was closed.
-        TakenError: the label is in use, or the version has a variant of this kind.
+        TakenError: the label is in use, the version has a variant of this kind, or the run was kept already.
         DeletedError: the version of a variant was deleted or purged.
         UnsettledError: no answer came about the entry.
         StoreError: the store refused, and nothing is visible.
@@ -136,7 +146,7 @@ def _commit(line: Line, draft: Draft, registry: str, transaction: str, record: b
             raise
         if _shares(draft):
             line.recent.remember(written.place, written.manifest)
-        return int(entry.ops[-1]["number"])
+        return int(entry.ops[-1].get("number", 0))
 
 
 def _while_alive(line: Line, variant: VariantOf, operations: _Operations, state: versions.Versions) -> list[Op]:
@@ -179,7 +189,7 @@ def _lost(line: Line, planned: AtRest) -> set[str]:
 
 
 def _shares(draft: Draft) -> bool:
-    return draft.variant is None and sum(source.size for source in draft.sources) >= _LOOK_FROM
+    return draft.variant is None and draft.run is None and sum(source.size for source in draft.sources) >= _LOOK_FROM
 
 
 def _manifest(line: Line, known: versions.Line) -> Manifest | None:
@@ -220,9 +230,13 @@ class _Operations:
             raise _CondemnedError("condemned", packs=list(manifest.packs))
         if self.draft.variant is not None:
             return [self._variant(self.draft.variant)]
-        number = state.next_number()
+        made = self._create(state) if self.draft.run is None else self._run(self.draft.run)
+        return [made] if state.is_open else [versions.Open(self.registry), made]
+
+    def _create(self, state: versions.Versions) -> versions.Create:
+        manifest, number = self.written.manifest, state.next_number()
         params, metrics = self.facts or (None, None)
-        create = versions.Create(
+        return versions.Create(
             number=number,
             identity=identity_digest(self.content, manifest.record, number),
             content=self.content,
@@ -234,7 +248,20 @@ class _Operations:
             params=params,
             metrics=metrics,
         )
-        return [create] if state.is_open else [versions.Open(self.registry), create]
+
+    def _run(self, run: RunAs) -> versions.Draft:
+        manifest = self.written.manifest
+        return versions.Draft(
+            id=run.id,
+            kind="run",
+            registry=self.registry,
+            identity=identity_digest(self.content, manifest.record, run.id),
+            content=self.content,
+            at=self.written.place,
+            packs=manifest.packs,
+            size=sum(file.size for file in manifest.facts()),
+            expires=run.expires,
+        )
 
     def _variant(self, variant: VariantOf) -> versions.Variant:
         manifest = self.written.manifest
@@ -260,10 +287,11 @@ def _canonical(facts: _Facts) -> bytes:
 
 
 def _check(state: versions.Versions, name: str, draft: Draft) -> None:
-    if not state.is_open and state.highest:
+    if not state.is_open and state.began:
+        own, line = own_name(name), "dataset_line" if is_dataset(name) else "model"
         raise ClosedError(
-            f"{name!r} was closed; open it again with registry.model({name!r}).open(), or save under another name",
-            name=name,
+            f"{own!r} was closed; open it again with registry.{line}({own!r}).open(), or save under another name",
+            name=own,
         )
     if draft.label is not None and draft.label in state.labels:
         raise TakenError(
@@ -275,6 +303,8 @@ def _check(state: versions.Versions, name: str, draft: Draft) -> None:
         )
     if draft.variant is not None:
         _check_variant(state, name, draft.variant)
+    if draft.run is not None and draft.run.id in state.drafts:
+        raise TakenError(f"the failed run {name}~{draft.run.id} was kept already", name=name, draft=draft.run.id)
 
 
 def _check_variant(state: versions.Versions, name: str, variant: VariantOf) -> None:

@@ -20,12 +20,13 @@ class Report:
         models: how many models were read.
         versions: how many versions were read.
         bytes: how many bytes were read from packs.
-        lost: the versions and variants that cannot be loaded as things stand, or all of a model, and for which
-            objects.
+        lost: the versions, variants and failed runs that cannot be read as things stand, or all of a model, and for
+            which objects.
         whole: how many versions load, with their variants or without; if `quick`, as far as sizes and manifests tell.
         repairs: what a repair did, and tried to.
         quick: whether only the structure was looked at.
         datasets: how many datasets were read.
+        drafts: how many failed runs were read.
     """
 
     findings: tuple[Finding, ...]
@@ -37,6 +38,7 @@ class Report:
     repairs: tuple[Repair, ...] = ()
     quick: bool = False
     datasets: int = 0
+    drafts: int = 0
 
     @property
     def ok(self) -> bool:
@@ -48,6 +50,7 @@ class Report:
         lines += [f"lost: {loss}, for {', '.join(loss.objects)}" for loss in self.lost]
         wrong = sum(finding.kind not in _HARMLESS for finding in self.findings)
         verdict = f"not ok: {wrong} findings" if wrong else "ok"
-        variants = sum(loss.is_variant for loss in self.lost)
-        lost = f"{len(self.lost) - variants} are lost" + (f", and {variants} variants" if variants else "")
+        variants, drafts = sum(loss.is_variant for loss in self.lost), sum(loss.is_draft for loss in self.lost)
+        lost = f"{len(self.lost) - variants - drafts} are lost" + (f", and {variants} variants" if variants else "")
+        lost += f", and {drafts} failed runs" if drafts else ""
         return "\n".join([*lines, f"{verdict}; {self.whole} versions are whole, {lost}"])

@@ -13,7 +13,6 @@ import attrs
 from modelkeep._line import Line
 from modelkeep._origins import remember
 from modelkeep._trust import Grant, Trust, admit, refused
-from modelkeep._veto import check_stored
 from modelkeep.errors import (
     IntegrityError,
     InvalidRefError,
@@ -47,16 +46,24 @@ Verify = Literal["now", "lazy"]  # when the bytes of a load are checked
 class Found:
     """A version that a reference means: number, identity, and where its manifest lay when last heard of.
 
-    Or, with a *kind*, a variant of it.
+    Or, with a *kind*, a variant of it; or a draft, by its id, which has no number.
     """
 
     number: int
     identity: str
     at: Place
     kind: str | None = None
+    draft: str | None = None
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it is no version, and has packs of its own alone."""
+        return self.kind is not None or self.draft is not None
 
     def ref(self, name: str) -> str:
-        """The reference that always means it."""
+        """What always means it."""
+        if self.draft is not None:
+            return f"{name}~{self.draft}"
         return f"{name}:{self.number}" + (f"/{self.kind}" if self.kind else "")
 
 
@@ -71,7 +78,11 @@ def find(line: Line, ref: ModelRef) -> Found:
         InvalidRefError: the reference is of a kind that is reserved, or a digest fits several versions.
     """
     if ref.branch:
-        raise InvalidRefError(f"{ref} is reserved for drafts, which this release does not keep", text=str(ref))
+        raise InvalidRefError(
+            f"{ref} is reserved for drafts, which are no versions; runs that failed are in "
+            f"registry.model({line.name!r}).failed_runs()",
+            text=str(ref),
+        )
     selector = ref.selector
     found = _by_alias(line, selector.name) if isinstance(selector, Alias) else _by_number(line, selector)
     return found if ref.variant is None else _variant(line, found.number, ref.variant)
@@ -98,10 +109,15 @@ def found_variant(known: versions.Line, kind: str) -> Found:
     return Found(made.number, made.identity, made.at, kind)
 
 
+def found_draft(known: versions.DraftLine) -> Found:
+    """A draft; it never moves."""
+    return Found(0, known.made.identity, known.made.at, draft=known.made.id)
+
+
 def _by_number(line: Line, selector: object) -> Found:
     with line.versions.lock:  # no other thread folds on while this one looks through the versions
         line.read()
-        if not line.versions.state.is_open and line.versions.state.highest:  # it was open, and is not
+        if not line.versions.state.is_open and line.versions.state.began:  # it was open, and is not
             _warn_closed(line)
         number = _number(line, selector)
         line.check_alive(number)
@@ -148,15 +164,24 @@ def latest(line: Line) -> int:
     """The highest number that is not deleted, as far as read.
 
     Raises:
-        UnknownVersionError: all are deleted.
+        UnknownVersionError: all are deleted, or there is none yet.
     """
-    if not line.versions.state.lines:  # all that was ever begun was cancelled
+    if not line.versions.state.began:  # all that was ever begun was cancelled
         raise line.unknown()
+    if not line.versions.state.lines:
+        raise _unsaved(line)
     gone = line.releases.state.deleted
     for number in reversed(line.versions.state.lines):
         if number not in gone:
             return number
     raise UnknownVersionError(f"all versions of {line.name!r} are deleted; restore one", name=line.name)
+
+
+def _unsaved(line: Line) -> UnknownVersionError:
+    """The error for a model of which every run failed so far."""
+    failed = len(line.drafts())
+    seen = f"; {failed} failed, see registry.model({line.name!r}).failed_runs()" if failed else ""
+    return UnknownVersionError(f"{line.name!r} has no version yet: no run has saved one{seen}", name=line.name)
 
 
 def _by_label(line: Line, label: Label) -> int:
@@ -238,7 +263,7 @@ def open_files(line: Line, found: Found, *, lazy: bool = False) -> tuple[PackFil
             record = parse_record(manifest.record)
         except ManifestError as error:
             raise IntegrityError(f"{found.ref(line.name)}: {error}; upgrade modelkeep") from None
-        if found.kind is None:  # saves share what is remembered, and with a variant nobody shares anything
+        if not found.is_apart:  # saves share what is remembered, and with what lies apart nobody shares anything
             line.recent.remember(found.at, manifest)
         registry = line.home.id()
         kept = line.home.pack_cache(registry) if registry else None
@@ -263,23 +288,28 @@ def look_again(line: Line, found: Found, error: MissingObjectError) -> Found:
     """Where the version lies now, after one of its packs was missing.
 
     Raises:
-        DeletedError: it was purged.
+        DeletedError: it was purged; a draft was dropped.
         IntegrityError: it should still lie there; names the object.
     """
     line.read()
-    if found.number in line.releases.state.purged:
-        line.check_alive(found.number)
-    known = line.line(found.number)
-    packs, at = known.own, known.at
-    if found.kind is not None:
-        packs, at = known.variants[found.kind].made.packs, found.at
+    packs, at = _place_now(line, found)
     if error.key in {pack_key(line.name, pack) for pack in packs}:  # *found* may be newer than what was read
         raise missing_pack(error.key) from None
     return attrs.evolve(found, at=at)
 
 
+def _place_now(line: Line, found: Found) -> tuple[tuple[str, ...], Place]:
+    """The packs that it needs, and where its manifest lies, as far as read; an error if it is gone."""
+    if found.draft is not None:
+        return line.draft(found.draft).made.packs, found.at
+    if found.number in line.releases.state.purged:
+        line.check_alive(found.number)
+    known = line.line(found.number)
+    return (known.own, known.at) if found.kind is None else (known.variants[found.kind].made.packs, found.at)
+
+
 def _check_identity(line: Line, manifest: Manifest, found: Found) -> None:
-    if manifest.identity(found.number) != found.identity:
+    if manifest.identity(found.number if found.draft is None else found.draft) != found.identity:
         raise IntegrityError(
             f"the manifest in pack {found.at.pack} is not that of {found.ref(line.name)}; "
             "bring the object back from a backup, and run `modelkeep verify`",
@@ -303,11 +333,21 @@ def load(
             warn_once(found.identity, record.made, record.packages)
         return _admitted(line, own, named, layout, ref, trusted=trusted, into=into).obj
 
-    if verify not in ("now", "lazy"):
-        raise InvalidValueError(f"verify={shown(verify)} is neither 'now' nor 'lazy'", key="verify")
+    lazy = is_lazy(verify)
     if isinstance(into, (str, os.PathLike)):
         return _extract(line, found, Path(into))
-    return with_files(line, found, opened, lazy=verify == "lazy")
+    return with_files(line, found, opened, lazy=lazy)
+
+
+def is_lazy(verify: Verify) -> bool:
+    """Whether what is mapped is left unchecked.
+
+    Raises:
+        InvalidValueError: *verify* is another word.
+    """
+    if verify not in ("now", "lazy"):
+        raise InvalidValueError(f"verify={shown(verify)} is neither 'now' nor 'lazy'", key="verify")
+    return verify == "lazy"
 
 
 @attrs.frozen
@@ -340,19 +380,24 @@ def _admitted(
             form=form,
         )
     admit(form, ref, granted=trusted)
-    check_stored(line.home.scan, files, form, ref)
+    if line.home.scan is not None:
+        from modelkeep._veto import check_stored
+
+        check_stored(line.home.scan, files, form, ref)
     try:
         return Loaded(chosen, chosen.load(attrs.evolve(files, trusted=trusted), form, into))
     except TrustError as error:
         raise refused(ref, form, str(error)) from error
 
 
-def load_together(line: Line, found: Found, wanted: Sequence[str | None], *, trust: Trust) -> list[Loaded | None]:
+def load_together(
+    line: Line, found: Found, wanted: Sequence[str | None], *, trust: Trust, lazy: bool = False
+) -> list[Loaded | None]:
     """Parts of a version by name, and the model for None, opened once; None for a part that it does not have.
 
     Each goes through the gate by itself, as what its own serializer wrote.
     """
-    ref, granted = f"{line.name}:{found.number}", line.home.granted | Grant.of(trust)
+    ref, granted = found.ref(line.name), line.home.granted | Grant.of(trust)
 
     def one(files: PackFiles, record: Record, part: str | None) -> Loaded | None:
         wrote = record if part is None else record.parts.get(part)
@@ -365,7 +410,7 @@ def load_together(line: Line, found: Found, wanted: Sequence[str | None], *, tru
         trusted = granted.allows(wrote.serializer, found.identity)
         return _admitted(line, own, wrote.serializer, wrote.serializer_format, said, trusted=trusted)
 
-    return with_files(line, found, lambda files, record: [one(files, record, part) for part in wanted])
+    return with_files(line, found, lambda files, record: [one(files, record, part) for part in wanted], lazy=lazy)
 
 
 def part_files(files: PackFiles, part: str, ref: str) -> PackFiles:

@@ -6,8 +6,9 @@ what may be done with it. What the caller grants is a `Grant`, for one call or f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from typing import BinaryIO
 
 import attrs
 
@@ -15,6 +16,7 @@ from modelkeep.digest import is_digest
 from modelkeep.errors import InvalidValueError, TrustError, shown
 
 Trust = bool | str | Iterable[str]  # what callers give
+Scan = Callable[[BinaryIO, str], list[str]]  # a file and its name give the dangerous names in it; see `modelkeep._veto`
 
 
 class Tier(StrEnum):

@@ -64,6 +64,7 @@ class _Run:
     models: int = 0
     datasets: int = 0
     versions: int = 0
+    drafts: int = 0
     bytes: int = 0
     lost: list[Loss] = attrs.Factory(list)
     whole: int = 0
@@ -83,7 +84,7 @@ class _Run:
         """Note what is lost; gives how many versions."""
         found = list(losses)
         self.lost += found
-        return sum(not one.is_variant for one in found)
+        return sum(not (one.is_variant or one.is_draft) for one in found)
 
 
 def verify(
@@ -117,6 +118,7 @@ def verify(
         tuple(run.repairs),
         quick=quick,
         datasets=run.datasets,
+        drafts=run.drafts,
     )
 
 
@@ -264,6 +266,9 @@ def _packs(run: _Run, line: Line, cut: Collection[str]) -> Iterator[Finding]:
             alive += 1
             yield from expected.add(number)
     run.versions += alive
+    for draft in line.drafts().values():
+        run.drafts += 1
+        yield from expected.add_draft(draft)
     listed = {item.key: item.size for item in line.home.store.list(data_prefix(line.name))}
     for pack in expected.extents:
         key = pack_key(line.name, pack)
@@ -311,7 +316,7 @@ def _missing(expected: Expected, pack: str) -> Iterator[Finding]:
     line.read()  # it may have been collected since
     if pack in needed(line.versions.state, line.releases.state):
         expected.gone.add(pack)
-        who = expected.variants.get(pack, "a version")
+        who = expected.apart.get(pack, "a version")
         yield Finding(pack_key(line.name, pack), f"it is missing although {who} needs it", "missing")
 
 

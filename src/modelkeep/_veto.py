@@ -8,27 +8,24 @@ that nothing it says opens the gate of `modelkeep._trust`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from modelkeep._trust import Tier, tier_of
+from modelkeep._trust import Scan, Tier, tier_of
 from modelkeep.errors import InvalidValueError, TrustError, shown
 from modelkeep.serializers.port import Files
 
 PICKLESCAN = "picklescan"
 _NPY = b"\x93NUMPY"
-Scan = Callable[[BinaryIO, str], list[str]]  # a file and its name give the dangerous names in it
 
 
-def scanner(name: object) -> Scan | None:
-    """The scan that a caller asked for.
+def scanner(name: object) -> Scan:
+    """The scan that a caller asked for by name.
 
     Raises:
         InvalidValueError: there is none of this name, or its package is not installed.
     """
-    if name is None:
-        return None
     if name != PICKLESCAN:
         raise InvalidValueError(f"scan is {shown(name)}; give 'picklescan', or leave it out", key="scan")
     try:
@@ -50,24 +47,22 @@ def scanner(name: object) -> Scan | None:
     return scan
 
 
-def check_stored(scan: Scan | None, files: Files, form: str, ref: str) -> None:
-    """Ask *scan*, if there is one, about the files of a version before they are loaded; plain data is let be.
+def check_stored(scan: Scan, files: Files, form: str, ref: str) -> None:
+    """Ask *scan* about the files of a version before they are loaded; plain data is let be.
 
     Raises:
         TrustError: it found what is dangerous, or failed.
     """
-    if scan is not None and tier_of(form) is not Tier.DATA:
+    if tier_of(form) is not Tier.DATA:
         _check(scan, ((path, files.open(path)) for path in files.names() if files.size(path)), f"to load {ref}")
 
 
-def check_on_disk(scan: Scan | None, paths: Iterable[Path]) -> None:
-    """Ask *scan*, if there is one, about files and folders before they are adopted.
+def check_on_disk(scan: Scan, paths: Iterable[Path]) -> None:
+    """Ask *scan* about files and folders before they are adopted.
 
     Raises:
         TrustError: it found what is dangerous, or failed.
     """
-    if scan is None:
-        return
     for path in paths:
         inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
         _check(scan, ((str(one), one.open("rb")) for one in inside if one.stat().st_size), f"to adopt {path}")

@@ -27,10 +27,13 @@ class AtRest:
     Args:
         packs: the packs in which they lie; few enough that a version may need all of them.
         places: each piece by its digest; its pack is an index into these packs.
+        files: the pieces of each file as the first version has it that has one of this path; only their digests and
+            lengths count.
     """
 
     packs: tuple[str, ...] = ()
     places: Mapping[bytes, Piece] = attrs.field(factory=dict)
+    files: Mapping[str, tuple[Piece, ...]] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, manifests: Iterable[Manifest], *, most: int, without: Iterable[str] = ()) -> AtRest:
@@ -58,7 +61,8 @@ class AtRest:
                         continue
                     if all(one.pack in here for one in piece.chain()):
                         places[piece.digest] = _elsewhere(piece, here)
-        return cls(tuple(kept), places)
+        files = {path: pieces for manifest in reversed(manifests) for path, pieces in manifest.files}
+        return cls(tuple(kept), places, files)
 
     def ends(self) -> dict[str, int]:
         """For each pack, where the last piece in it ends."""

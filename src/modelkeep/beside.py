@@ -96,6 +96,16 @@ def gathered(model: Any, serializer: Serializer, beside: Beside, granted: Grant)
         yield Gathered(sources, said, sinks)
 
 
+@contextmanager
+def gathered_curves(history: Mapping[str, Any], granted: Grant) -> Iterator[Gathered]:
+    """The files of a run's curves, and what the record says of them, where there is no model beside."""
+    parts = _parts(Beside(history=history), None, granted)
+    with ExitStack() as until:
+        sinks = [until.enter_context(SaveSink()) for _ in parts]
+        sources = [source for part, sink in zip(parts, sinks, strict=True) for source in _saved(part, sink)]
+        yield Gathered(sources, {"parts": {part.name: _facts(part) for part in parts}}, sinks)
+
+
 def _signature(beside: Beside) -> Signature | None:
     """The signature that was given, or that of the example.
 

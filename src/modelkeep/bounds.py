@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from modelkeep.digest import is_digest
 from modelkeep.errors import shown
 
 _MAX_TEXT, _MAX_SENTENCES = 500, 100
@@ -36,6 +37,17 @@ def one_of(pattern: re.Pattern[str], value: object, what: str) -> str:
     if not pattern.fullmatch(text):
         raise ValueError(f"{what} cannot be {text!r:.80}")
     return text
+
+
+def digest_in(value: object, what: str) -> str:
+    """Return *value* if it is the text of a digest.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_digest(value):
+        raise ValueError(f"{what} is {shown(value):.80}, which is no digest")
+    return str(value)
 
 
 def sentences_of(value: Any) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import warnings
+from contextlib import suppress
 
 _OURS = __name__.partition(".")[0]
 
@@ -13,3 +15,9 @@ def level_above_us() -> int:
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in (_OURS, "contextlib"):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line that called us; where warnings are errors this one is not, since work goes on behind it."""
+    with suppress(Warning):
+        warnings.warn(message, stacklevel=level_above_us())

@@ -10,30 +10,25 @@ from typing import Any
 import attrs
 import orjson
 
+from modelkeep.capture.frames.describing import Families, family
 from modelkeep.errors import InvalidValueError
 from modelkeep.values import to_json
 
 _MOST = 1_000  # values in one parameter; what has more is data
 _LONGEST = 4_096  # bytes of one parameter as JSON; parameters and metrics lie in the journal up to 16 KiB
-_DATA: dict[str, tuple[str, ...]] = {  # classes by the top-level module that defines them, or a base of theirs
+_UNTOLD: Families = {  # data beside that of which `modelkeep.capture.frames` tells facts; of this the type is kept
     "cudf": ("DataFrame", "Series"),
     "cupy": ("ndarray",),
     "dask": ("DataFrame", "Series", "Array"),
     "datasets": ("Dataset", "DatasetDict", "IterableDataset"),
-    "geopandas": ("GeoDataFrame",),
     "jax": ("Array",),
     "jaxlib": ("ArrayImpl",),
     "lightgbm": ("Dataset",),
     "modelkeep": ("Dataset",),
     "modin": ("DataFrame", "Series"),
-    "numpy": ("ndarray",),
-    "pandas": ("DataFrame", "Series", "Index"),
-    "pathlib": ("PurePath",),
-    "polars": ("DataFrame", "LazyFrame", "Series"),
-    "pyarrow": ("Table", "RecordBatch", "Array", "ChunkedArray", "Dataset"),
-    "scipy": ("spmatrix", "sparray", "_spbase"),
+    "pandas": ("Index",),
     "tensorflow": ("Tensor", "DatasetV2"),
-    "torch": ("Tensor", "Dataset", "DataLoader"),
+    "torch": ("Dataset", "DataLoader"),
     "xgboost": ("DMatrix",),
 }
 
@@ -41,15 +36,14 @@ _DATA: dict[str, tuple[str, ...]] = {  # classes by the top-level module that de
 def is_data(obj: object) -> bool:
     """Whether *obj* is a frame, an array or a path; told by the names of its classes, and nothing is imported for it.
 
+    Unlike for `modelkeep.capture.frames.can_describe`, a text that leads to a file is none: it may be a parameter.
+
     Example:
         >>> import numpy as np
         >>> is_data(np.zeros(3)), is_data(3.0)
         (True, False)
     """
-    return any(
-        kind.__name__ in _DATA.get(str(getattr(kind, "__module__", "")).partition(".")[0], ())
-        for kind in type(obj).__mro__
-    )
+    return isinstance(obj, PurePath) or family(obj) is not None or family(obj, _UNTOLD) is not None
 
 
 @attrs.frozen

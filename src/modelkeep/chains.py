@@ -168,7 +168,7 @@ def _plain(piece: Piece, stored: Mapping[_Place, memoryview]) -> Buffer:
     links = []
     for one in piece.chain():
         _check_size(one, raw := stored[_place(one)])
-        links.append(Link(raw, one.codec, one.width))
+        links.append(Link(raw, one.codec, one.width, one.length))
     plain = links[0].stored if piece.codec == RAW else unpack(links, piece.length)
     if flat(plain).nbytes != piece.length or raw_digest(plain, alone=False) != piece.digest:
         raise ValueError("they are not the bytes that were written")

@@ -6,46 +6,27 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
 from modelkeep.errors import ConflictError, InvalidValueError, NotFoundError, UnknownModelError, shown
 from modelkeep.model import RegisteredModel
 from modelkeep.modelversion import ModelVersion
+from modelkeep.questions import Mode, check_mode, rank, ranked
 from modelkeep.values import Json, mapping_to_json
 
-Mode = Literal["max", "min"]
 Judge = Callable[[RegisteredModel, Mapping[str, Any]], bool]
 _KEEP = re.compile(r"best:([1-9][0-9]{0,5})")
 _keys: dict[str, str | None] = {}  # of versions, by digest: they never change
 
 
-def check_mode(mode: object) -> None:
-    """Whether *mode* says which metric is better.
-
-    Raises:
-        InvalidValueError: it does not.
-    """
-    if mode not in ("max", "min"):
-        raise InvalidValueError(f"mode is {shown(mode)}; give 'max' or 'min'", key="mode")
-
-
-def _rank(value: object, mode: Mode) -> float | None:
-    """The higher, the better; None for what is no number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124  NaN
-        return None
-    return value if mode == "max" else -value
-
-
 def _ranked(model: RegisteredModel, metric: str, mode: Mode) -> list[tuple[float, ModelVersion]]:
     """The versions that have the metric, best first, of equal ones the newer first. Two GETs when warm."""
     try:
-        rows = [(_rank(version.metrics.get(metric), mode), version) for version in model.versions()]
+        return ranked(model.versions(), metric, mode)
     except UnknownModelError:
         return []
-    known = [(rank, version) for rank, version in rows if rank is not None]
-    return sorted(known, key=lambda row: (-row[0], -row[1].number))
 
 
 @attrs.frozen
@@ -67,7 +48,7 @@ class Improves:
                 f"save_if asks for the metric {self.metric!r}, and there is {', '.join(metrics) or 'none'}",
                 key=self.metric,
             )
-        now = _rank(_plain(metrics[self.metric]), self.mode)
+        now = rank(_plain(metrics[self.metric]), self.mode)
         if now is None:
             return False
         best = _ranked(model, self.metric, self.mode)

@@ -8,7 +8,8 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
-from modelkeep.digest import digest_of, is_digest
+from modelkeep.bounds import digest_in, object_of, text_of
+from modelkeep.digest import digest_of
 
 _T = TypeVar("_T")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -18,14 +19,16 @@ _MAX_LIST = 2000
 _WILD = re.compile(r"(^|/)\.\.?(/|$)|^/|^[A-Za-z]:|[\x00-\x1f\x7f\\]|//|^$")
 
 
-def _text(value: object, longest: int = _MAX_TEXT) -> str:
-    if not isinstance(value, str) or len(value) > longest:
-        raise ValueError(f"a text of at most {longest} characters is wanted")
-    return value
+def _text(value: object) -> str:
+    return text_of(value, "a text of code", _MAX_TEXT)
 
 
 def _word(value: object) -> str:
-    return _text(value, _MAX_WORD)
+    return text_of(value, "a name in code", _MAX_WORD)
+
+
+def _digest(value: object) -> str:
+    return digest_in(value, "a digest of code")
 
 
 def _maybe(value: object, read: Callable[[object], _T]) -> _T | None:
@@ -36,12 +39,6 @@ def _list(value: object, read: Callable[[Any], _T]) -> tuple[_T, ...]:
     if not isinstance(value, list) or len(value) > _MAX_LIST:
         raise ValueError(f"a list of at most {_MAX_LIST} is wanted")
     return tuple(read(one) for one in value)
-
-
-def _digest(value: object) -> str:
-    if not is_digest(value):
-        raise ValueError("a digest is wanted")
-    return str(value)
 
 
 def _relative(value: object) -> str:
@@ -94,17 +91,16 @@ class TrainingFunction:
         Raises:
             ValueError, TypeError, KeyError: it is something else.
         """
-        if not isinstance(value, dict):
-            raise TypeError("a function is an object")
-        calls = value.get("calls", {})
-        if not isinstance(calls, dict) or len(calls) > _MAX_LIST:
+        given = object_of(value, "a function")
+        calls = object_of(given.get("calls", {}), "calls")
+        if len(calls) > _MAX_LIST:
             raise ValueError(f"calls are an object of at most {_MAX_LIST}")
         return cls(
-            name=_word(value["name"]),
-            file=_maybe(value.get("file"), _relative),
-            source=_maybe(value.get("source"), _text),
-            source_digest=_maybe(value.get("source_digest"), _digest),
-            ast_digest=_maybe(value.get("ast_digest"), _digest),
+            name=_word(given["name"]),
+            file=_maybe(given.get("file"), _relative),
+            source=_maybe(given.get("source"), _text),
+            source_digest=_maybe(given.get("source_digest"), _digest),
+            ast_digest=_maybe(given.get("ast_digest"), _digest),
             calls={_word(name): _digest(one) for name, one in calls.items()},
         )
 
@@ -199,24 +195,23 @@ class Code:
         Raises:
             ValueError, TypeError, KeyError: it is something else, or longer than anything captured.
         """
-        if not isinstance(value, dict):
-            raise TypeError("code is an object")
-        commit, dirty = value.get("commit"), value.get("dirty")
+        given = object_of(value, "code")
+        commit, dirty = given.get("commit"), given.get("dirty")
         if commit is not None and not _COMMIT.fullmatch(_word(commit)):
             raise ValueError("a commit has 40 or 64 hexadecimal digits")
         if dirty is not None and type(dirty) is not bool:
             raise ValueError("dirty is true or false")
         return cls(
             commit=commit,
-            branch=_maybe(value.get("branch"), _word),
-            remote=_maybe(value.get("remote"), _word),
+            branch=_maybe(given.get("branch"), _word),
+            remote=_maybe(given.get("remote"), _word),
             dirty=dirty,
-            changed=_list(value.get("changed", []), _word),
-            diff=_maybe(value.get("diff"), _text),
-            function=_maybe(value.get("function"), TrainingFunction.from_json),
-            cells=_list(value.get("cells", []), Cell.from_json),
-            files=_list(value.get("files", []), SourceFile.from_json),
-            notes=_list(value.get("notes", []), _word),
+            changed=_list(given.get("changed", []), _word),
+            diff=_maybe(given.get("diff"), _text),
+            function=_maybe(given.get("function"), TrainingFunction.from_json),
+            cells=_list(given.get("cells", []), Cell.from_json),
+            files=_list(given.get("files", []), SourceFile.from_json),
+            notes=_list(given.get("notes", []), _word),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ SKETCH = 256  # hashes of a sketch
 MAX_PROFILED = 500  # columns of a profile
 _MAX_COLUMNS, _MAX_TOP, _MAX_TEXT, _MAX_NOTES = 100_000, 100, 4096, 100
 _MAX_COUNT = 1 << 63
-_FINGERPRINT = re.compile(r"[a-z][a-z0-9]{0,15}-[0-9]{1,4}:[0-9a-f]{16,128}")
+FINGERPRINT = re.compile(r"[a-z][a-z0-9]{0,15}-[0-9]{1,4}:[0-9a-f]{16,128}")
 _MEASURES = ("values", "seconds", "length")
 
 
@@ -51,7 +51,7 @@ def _is_one_of(words: tuple[str, ...]) -> Any:
 
 
 def _is_fingerprint(_: Any, __: Any, value: Any) -> None:
-    if value is not None and not (isinstance(value, str) and _FINGERPRINT.fullmatch(value)):
+    if value is not None and not (isinstance(value, str) and FINGERPRINT.fullmatch(value)):
         raise _refuse("fingerprint", value, "give a scheme, its number and a digest, such as 'frame-1:6b1f…'")
 
 
@@ -201,6 +201,22 @@ def _are_profiles(_: Any, __: Any, value: Any) -> None:
         raise _refuse("profile", len(value), f"give at most {MAX_PROFILED} columns")
 
 
+def are_equal(first: str | None, second: str | None) -> bool | None:
+    """Whether two fingerprints are those of equal data; None if that cannot be told.
+
+    Example:
+        >>> are_equal("frame-1:6b1f", "frame-1:6b1f"), are_equal("frame-1:6b1f", "file-1:6b1f")
+        (True, None)
+    """
+    if first is None or second is None or _scheme_of(first) != _scheme_of(second):
+        return None
+    return first == second
+
+
+def _scheme_of(fingerprint: str) -> str:
+    return fingerprint.partition(":")[0]
+
+
 @attrs.frozen(kw_only=True)
 class DatasetFacts:
     """What a version says about one dataset. No row of it is kept.
@@ -241,13 +257,11 @@ class DatasetFacts:
     @property
     def scheme(self) -> str | None:
         """How the fingerprint was made: only those of one scheme can be equal."""
-        return None if self.fingerprint is None else self.fingerprint.partition(":")[0]
+        return None if self.fingerprint is None else _scheme_of(self.fingerprint)
 
     def same_as(self, other: DatasetFacts) -> bool | None:
         """Whether both are equal data; None if that cannot be told."""
-        if self.fingerprint is None or other.fingerprint is None or self.scheme != other.scheme:
-            return None
-        return self.fingerprint == other.fingerprint
+        return are_equal(self.fingerprint, other.fingerprint)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values of JSON, without what is not known."""

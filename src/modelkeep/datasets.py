@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import attrs
 import orjson
@@ -18,15 +18,18 @@ from modelkeep._home import Home
 from modelkeep._line import Line
 from modelkeep._publish import Draft, publish
 from modelkeep.arguments import check_label
+from modelkeep.capture import frames
 from modelkeep.datafiles import FACTS, check_given, fill, place_of
-from modelkeep.dataseeing import Seen, is_data, overlap, seen
+from modelkeep.dataseeing import Seen, overlap, seen
 from modelkeep.datasetversion import Dataset
 from modelkeep.errors import (
     ConflictError,
     DeletedError,
     InvalidNameError,
     InvalidRefError,
+    InvalidValueError,
     UnknownModelError,
+    shown,
 )
 from modelkeep.facts import Facts
 from modelkeep.layout import CATALOGS, DATASETS, announced_line, dataset_line, own_name
@@ -36,6 +39,7 @@ from modelkeep.ref import ModelRef
 from modelkeep.serializers.port import Serializer
 from modelkeep.sink import SaveSink
 from modelkeep.threads import answers
+from modelkeep.version import Parent
 
 _TOLD = ("kind", "fingerprint", "rows", "columns", "size")  # in the entry, so that looking for one reads no manifest
 _TRAIN = ("train", "training", "fit")
@@ -48,6 +52,7 @@ class Wanted:
     keep: bool = False
     tags: Mapping[str, str] | None = None
     notes: str = ""
+    parents: tuple[Parent, ...] = ()
     label: str | None = None
     bump: Literal["major", "minor", "patch"] | None = None
     profile: bool = True
@@ -64,18 +69,41 @@ def save(home: Home, line: Callable[[], Line], data: object, wanted: Wanted) -> 
     label = check_label(wanted.label, wanted.bump)
     found = seen(data, profile=wanted.profile, storage_options=wanted.storage_options)
     told = {name: found[name] for name in _TOLD if name in found} | {"kept": wanted.keep}
-    facts = Facts(params=told, tags=wanted.tags or {}, notes=wanted.notes, made={"data": [found]})
+    facts = Facts(
+        params=told, tags=wanted.tags or {}, notes=wanted.notes, parents=wanted.parents, made={"data": [found]}
+    )
     if (there := _newest(home, line, told)) is not None:
         return there
     with SaveSink() as sink:
         serializer = _fill(sink, data, found, wanted, home)
         _check_unchanged(data, found, wanted)
         record = facts.record(data, serializer, home.system, tier="data")
-        sources = sink.sources()
+        sources = [attrs.evolve(source, alike=True) for source in sink.sources()]
         home.prepare()
         with reporter(wanted.progress, sink.size()) as advance:
             draft = Draft(sources=sources, record=record, label=label, bump=wanted.bump, progress=advance)
             return Dataset(line(), publish(line(), draft))
+
+
+def parents_of(given: object, find: Callable[[str], Dataset]) -> tuple[Parent, ...]:
+    """The versions that a caller says a dataset was made from, as the record names them.
+
+    Args:
+        given: a version, a reference, several, or None.
+        find: opens a reference, such as `Registry.dataset`.
+
+    Raises:
+        InvalidValueError: it is none of these.
+    """
+    alone: list[object] = [] if given is None else [given]
+    found = []
+    for one in given if isinstance(given, Iterable) and not isinstance(given, str) else alone:
+        if not isinstance(one, (str, Dataset)):
+            raise InvalidValueError(
+                f"parent is {shown(given)}; give a dataset, its reference, or several", key="parent"
+            )
+        found.append(find(one) if isinstance(one, str) else one)
+    return tuple(Parent(dataset_line(one.name), one.number, one.digest) for one in found)
 
 
 def _fill(sink: SaveSink, data: object, found: Seen, wanted: Wanted, home: Home) -> Serializer:
@@ -158,13 +186,18 @@ def names(home: Home) -> list[str]:
 
 def using(home: Home, line: Callable[[str], Line], data: object, models: Iterable[str]) -> list[ModelVersion]:
     """The versions that say that they were made from *data*; see `Registry.models_using`."""
-    if not isinstance(data, Dataset) and isinstance(data, str) and not is_data(data):
+    if _is_ref(data):
         data = opened(line, data)
     wanted = _sought(data)
     versions = [version for name in models for version in _living(line(name))]
     said = answers(home.store, (partial(_data_of, version) for version in versions))
     found = [version for version, listed in zip(versions, said, strict=True) if any(map(wanted, listed))]
     return sorted(found, key=lambda version: (version.created, version.name, version.number), reverse=True)
+
+
+def _is_ref(data: object) -> TypeGuard[str]:
+    """Whether it is a text that is no place of data, so that it means a version."""
+    return isinstance(data, str) and not frames.can_describe(data)
 
 
 def _sought(data: object) -> Callable[[Mapping[str, Any]], bool]:
@@ -223,7 +256,7 @@ def data_facts(data: object, find: Callable[[str], Dataset], *, profile: bool = 
     """
     roles: Sequence[tuple[str | None, object]]
     roles = [(str(role), one) for role, one in data.items()] if isinstance(data, Mapping) else [(None, data)]
-    opened = [(role, find(one) if isinstance(one, str) and not is_data(one) else one) for role, one in roles]
+    opened = [(role, find(one) if _is_ref(one) else one) for role, one in roles]
     listed = [_facts_of(one, role, profile=profile) for role, one in opened]
     return [
         entry_of(one, facts) if isinstance(one, Dataset) else facts

@@ -12,13 +12,14 @@ from modelkeep import _resolve
 from modelkeep._erase import Erasure
 from modelkeep._line import Line
 from modelkeep._resolve import Verify
-from modelkeep.dataseeing import equal, seen
-from modelkeep.dataset import ColumnProfile, DatasetFacts
+from modelkeep.dataseeing import seen
+from modelkeep.dataset import ColumnProfile, DatasetFacts, are_equal
 from modelkeep.errors import InvalidValueError, NotFoundError
 from modelkeep.layout import own_name
 from modelkeep.listing import Listing
 from modelkeep.modelversion import ModelVersion
 from modelkeep.schema import Schema
+from modelkeep.version import Parent
 
 if TYPE_CHECKING:
     from modelkeep.capture.frames.differing import DatasetDiff
@@ -46,6 +47,12 @@ class Dataset:
 
     def __str__(self) -> str:
         return f"{self.ref} ({self.label})" if self.label else self.ref
+
+    def _repr_html_(self) -> str:
+        """Schema and profile: one request, once, and one GET."""
+        from modelkeep.views.dataset import dataset_html
+
+        return dataset_html(str(self), self._version, lambda: self.facts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dataset) and self._version == other._version
@@ -135,6 +142,11 @@ class Dataset:
     def notes(self) -> str:
         """The notes given at the save. One request, once."""
         return self._version.notes
+
+    @property
+    def parents(self) -> tuple[Parent, ...]:
+        """The versions that it was made from, named with their shelf: ``datasets/sales``. One request, once."""
+        return self._version.parents
 
     @property
     def tags(self) -> dict[str, str]:
@@ -230,7 +242,7 @@ class Dataset:
             (True, False)
         """
         given = data.fingerprint if isinstance(data, Dataset) else seen(data, profile=False).get("fingerprint")
-        found = equal(self.fingerprint, given)
+        found = are_equal(self.fingerprint, given)
         if found is None:
             raise InvalidValueError(
                 f"whether this is {self.ref} cannot be told: its fingerprint is {self.fingerprint}, not {given}; "

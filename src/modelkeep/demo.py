@@ -23,6 +23,7 @@ import modelkeep as mk
 INDENT = 3
 SEED = 7
 HOLDOUT = 0.25  # of all rows
+_MOVES = 3  # of production: the best, the mistake, and back
 HASTY_ROWS = 24  # so few that one cut through one column tells them all apart, which does not hold elsewhere
 
 SECOND_PROCESS = """\
@@ -82,8 +83,30 @@ class Split:
         return cls(train, train_labels, holdout, holdout_labels)
 
 
-def run(url: str, page: Page) -> None:
+@attrs.frozen(kw_only=True)
+class Told:
+    """What the demo did.
+
+    Args:
+        url: where the registry lies.
+        saved: the versions that it saved, in order.
+        moves: the last of tumour@production, in order: to the best, to the mistake, and back.
+        rows: of the holdout, that the second process predicted.
+        equal: probabilities of that process that equal those of this one, bit for bit: all of them.
+    """
+
+    url: str
+    saved: tuple[mk.ModelVersion, ...]
+    moves: tuple[mk.Event, ...]
+    rows: int
+    equal: int
+
+
+def run(url: str, page: Page) -> Told:
     """Tell the whole story in the registry at *url*: a new one, or one that it carries on.
+
+    Returns:
+        What was done.
 
     Raises:
         ModelkeepError: scikit-learn is missing, the second process failed, or it predicted something else.
@@ -95,13 +118,21 @@ def run(url: str, page: Page) -> None:
     _check_sklearn()
     page.say(f"The registry is {registry.url}: files, no server and no database.")
     tumour = Split.of("breast_cancer")
-    best, model = _save_three(registry, tumour, page)
+    saved = _save_three(registry, tumour, page)
+    best, model = max(saved, key=lambda pair: float(pair[0].metrics["roc_auc"]))
     _promote_best(best, page)
-    _make_a_mistake(registry, tumour, best, page)
-    _save_digits(registry, page)
-    _load_elsewhere(url, model, tumour, page)
-    _look_back(registry, page)
+    hasty = _make_a_mistake(registry, tumour, best, page)
+    digits = _save_digits(registry, page)
+    equal = _load_elsewhere(url, model, tumour, page)
+    moves = [one for one in _look_back(registry, page) if one.subject == "production"]
     _say_what_next(url, page)
+    return Told(
+        url=registry.url,
+        saved=(*(version for version, _ in saved), hasty, digits),
+        moves=tuple(moves[-_MOVES:]),
+        rows=len(tumour.holdout),
+        equal=equal,
+    )
 
 
 def _check_sklearn() -> None:
@@ -114,8 +145,8 @@ def _check_sklearn() -> None:
 # -- the story -----------------------------------------------------------------------------------------------
 
 
-def _save_three(registry: mk.Registry, split: Split, page: Page) -> tuple[mk.ModelVersion, Any]:
-    """Save three kinds of model; returns the best version and its model."""
+def _save_three(registry: mk.Registry, split: Split, page: Page) -> list[tuple[mk.ModelVersion, Any]]:
+    """Save three kinds of model; returns each version with its model."""
     page.heading("1. Train three models on breast cancer data, and save each as a version of 'tumour'")
     saved: list[tuple[mk.ModelVersion, Any]] = []
     for kind, params, notes in (
@@ -135,7 +166,7 @@ def _save_three(registry: mk.Registry, split: Split, page: Page) -> tuple[mk.Mod
         )
         page.say(f"{version}: {kind}, {_spelled(version.metrics)}, {version.size:,} bytes", indent=INDENT)
         saved.append((version, model))
-    return max(saved, key=lambda pair: float(pair[0].metrics["roc_auc"]))
+    return saved
 
 
 def _promote_best(best: mk.ModelVersion, page: Page) -> None:
@@ -144,8 +175,8 @@ def _promote_best(best: mk.ModelVersion, page: Page) -> None:
     page.say(f"tumour@production is now {best}: roc_auc {best.metrics['roc_auc']:.4f} on the holdout", indent=INDENT)
 
 
-def _make_a_mistake(registry: mk.Registry, split: Split, best: mk.ModelVersion, page: Page) -> None:
-    """Promote a model that is worse, and roll it back."""
+def _make_a_mistake(registry: mk.Registry, split: Split, best: mk.ModelVersion, page: Page) -> mk.ModelVersion:
+    """Promote a model that is worse, and roll it back; returns it."""
     params = {"n_estimators": 1, "max_depth": 1, "learning_rate": 1.0}
     rows, labels = split.train[:HASTY_ROWS], split.train_labels[:HASTY_ROWS]
     model = _trained("gradient boosting", params, rows, labels)
@@ -166,9 +197,10 @@ def _make_a_mistake(registry: mk.Registry, split: Split, best: mk.ModelVersion, 
     reason = f"roc_auc on the holdout fell from {best.metrics['roc_auc']:.4f} to {hasty.metrics['roc_auc']:.4f}"
     back = registry.model("tumour").rollback("production", expect=hasty, reason=reason)
     page.say(f"rolled back: tumour@production is {back} again, because {reason}", indent=INDENT)
+    return hasty
 
 
-def _save_digits(registry: mk.Registry, page: Page) -> None:
+def _save_digits(registry: mk.Registry, page: Page) -> mk.ModelVersion:
     split = Split.of("digits")
     params = {"C": 10.0, "gamma": 0.001}
     model = _trained("support vectors", params, split.train, split.train_labels)
@@ -183,10 +215,11 @@ def _save_digits(registry: mk.Registry, page: Page) -> None:
     )
     page.heading("4. Save a second model, 'digits', beside it")
     page.say(f"{version}: support vectors, {_spelled(version.metrics)}, {version.size:,} bytes", indent=INDENT)
+    return version
 
 
-def _load_elsewhere(url: str, model: Any, split: Split, page: Page) -> None:
-    """Load what is in production in a fresh Python, and compare what it predicts with what this one does."""
+def _load_elsewhere(url: str, model: Any, split: Split, page: Page) -> int:
+    """Load what is in production in a fresh Python; returns how many probabilities equal those of this one: all."""
     page.heading("5. Load tumour@production in a second process, and predict")
     page.say(
         "scikit-learn models are pickles, and a pickle can run any code while it loads: "
@@ -204,6 +237,7 @@ def _load_elsewhere(url: str, model: Any, split: Split, page: Page) -> None:
         f"{len(here)} rows: the {here.size} probabilities of the second process equal those of this one bit for bit",
         indent=INDENT,
     )
+    return int(here.size)
 
 
 def _predicted_elsewhere(url: str, rows: Any) -> bytes:
@@ -219,13 +253,15 @@ def _predicted_elsewhere(url: str, rows: Any) -> bytes:
     return second.stdout
 
 
-def _look_back(registry: mk.Registry, page: Page) -> None:
+def _look_back(registry: mk.Registry, page: Page) -> Iterable[mk.Event]:
     tumour = registry.model("tumour")
     page.heading("6. The history of 'tumour': who did what, when, and why")
-    page.history(tumour.history())
+    history = tumour.history()
+    page.history(history)
     page.heading("7. Its versions compared, newest first")
     columns = ("version", "estimator", "rows", "accuracy", "roc_auc", "bytes", "made from", "alias")
     page.table(columns, [_compared(version) for version in tumour.versions()])
+    return history
 
 
 def _compared(version: mk.ModelVersion) -> list[str | int | float | None]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import attrs
 
+_ROLES = {True: "good", False: "bad", None: "soft"}
 _MARKS = {True: "ok", False: "fault", None: "note"}
 
 
@@ -72,8 +71,11 @@ class Diagnosis:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("", "check", "ms", "found", "to do"))
-        rows = [(one.mark, one.name, one.milliseconds, one.detail, one.remedy) for one in self.checks]
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        verdict = "ok" if self.ok else "not ok"
-        return f"<table><caption>{escape(self.url)}: {verdict}</caption><tr>{head}</tr>{body}</table>"
+        from modelkeep.markup import table, tag, view
+
+        rows = [
+            (tag("span", one.mark, class_=_ROLES[one.ok]), one.name, one.milliseconds, one.detail, one.remedy)
+            for one in self.checks
+        ]
+        caption = f"{self.url}: {'ok' if self.ok else 'not ok'}"
+        return view(table(("", "check", "ms", "found", "to do"), rows, caption=caption))

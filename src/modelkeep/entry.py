@@ -126,7 +126,8 @@ def parse(raw: bytes, number: int) -> Entry:
     return Entry(number, facts["prev"], facts["tx"], facts["time"], facts["actor"], facts["seen"], facts["ops"], own)
 
 
-def _is_time(text: str) -> bool:
+def is_time(text: str) -> bool:
+    """Whether *text* is a time as entries write it: UTC, with six digits of a second."""
     if _TIME.fullmatch(text) is None or text.startswith("0000"):
         return False
     if text[8:10] > "28":
@@ -135,6 +136,11 @@ def _is_time(text: str) -> bool:
         except ValueError:
             return False
     return True
+
+
+def is_id(text: str) -> bool:
+    """Whether *text* is an id as transactions have: 32 hexadecimal digits."""
+    return _TX.fullmatch(text) is not None
 
 
 def _is_op(op: Any) -> bool:
@@ -148,8 +154,8 @@ def _is_entry(facts: Any, number: int) -> bool:
             facts["n"] == number
             and type(facts["n"]) is int
             and is_digest(facts["prev"])
-            and _TX.fullmatch(facts["tx"]) is not None
-            and _is_time(facts["time"])
+            and is_id(facts["tx"])
+            and is_time(facts["time"])
             and type(facts["actor"]) is str
             and type(facts["seen"]) is dict
             and type(facts["ops"]) is list

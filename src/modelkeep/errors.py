@@ -26,7 +26,9 @@ ModelkeepError
 ├── TrustError                         grant trust, or load as files
 ├── SerializerError                    install or name a serializer
 ├── FormatError                        not a registry, or one of a newer format
+├── GateError                          do what each failed gate asks, or change the policy
 ├── RestoreError                       read what the installer said, and say what to take instead
+├── UnfitError                         the version must not serve here: promote another
 ├── UnsettledError                     the outcome is open: ask `registry.settle(error.token)`
 ├── ClockError                         set the clock
 └── StoreError                         the storage refused: permission, space, network
@@ -261,10 +263,22 @@ class FormatError(ModelkeepError):
     kind = "format"
 
 
+class GateError(ModelkeepError):
+    """The policy refuses a promotion; the message names each gate that failed, and no alias moved."""
+
+    kind = "gate"
+
+
 class RestoreError(ModelkeepError):
     """An environment could not be made again; the message has what the installer said."""
 
     kind = "restore"
+
+
+class UnfitError(ModelkeepError):
+    """A version that is to serve fails on its example, misses its golden outputs, or refuses what callers give."""
+
+    kind = "unfit"
 
 
 class UnsettledError(ModelkeepError):

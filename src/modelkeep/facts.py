@@ -16,7 +16,6 @@ import attrs
 from modelkeep._trust import Grant
 from modelkeep.arguments import check_tags
 from modelkeep.errors import InvalidValueError, NotFoundError, shown
-from modelkeep.redaction import MAX_TEXT, check_params, redacted
 from modelkeep.serializers.packages import installed_versions
 from modelkeep.serializers.port import Serializer
 from modelkeep.system import System, format_time
@@ -51,7 +50,10 @@ class Facts:
     def __attrs_post_init__(self) -> None:
         mapping_to_json(self.made, "made")
         mapping_to_json(self.params, "params")
-        check_params(self.params, self.allowed)
+        if self.params:
+            from modelkeep.redaction import check_params
+
+            check_params(self.params, self.allowed)
         metrics_to_json(self.metrics, "metrics")
         check_tags(self.tags)
         check_text(self.notes, "notes")
@@ -64,26 +66,37 @@ class Facts:
     def record(self, model: object, serializer: Serializer, system: System, **beside: Any) -> Record:
         """All that a version will know about itself; *beside* are the fields that tell of its parts."""
         kind = type(model)
+        wrote = {
+            "serializer": serializer.name,
+            "serializer_format": serializer.format,
+            "packages": installed_versions(serializer.packages),
+            "type": f"{kind.__module__}.{kind.__qualname__}",
+        }
+        return self._recorded(system, **wrote, **beside)
+
+    def record_alone(self, system: System, **beside: Any) -> Record:
+        """The same of what has no model, such as a run that failed."""
+        return self._recorded(system, serializer="", serializer_format=0, packages={}, type="", **beside)
+
+    def _recorded(self, system: System, **more: Any) -> Record:
         return Record(
             params=dict(self.params),
             metrics=dict(self.metrics),
             tags={str.__str__(name): str.__str__(text) for name, text in self.tags.items()},  # no enum's own text
-            notes=_without_secrets(self.notes),
+            notes=_without_secrets(self.notes) if self.notes else "",
             parents=self.parents,
             origin=self.origin,
             made=dict(self.made),
-            serializer=serializer.name,
-            serializer_format=serializer.format,
-            packages=installed_versions(serializer.packages),
-            type=f"{kind.__module__}.{kind.__qualname__}",
             python=platform.python_version(),
             host=system.host(),
-            **beside,
+            **more,
         )
 
 
 def _without_secrets(notes: str) -> str:
     """The same, redacted; in pieces, as what is longer than one would be cut."""
+    from modelkeep.redaction import MAX_TEXT, redacted
+
     return "".join(redacted(notes[start : start + MAX_TEXT]) for start in range(0, len(notes), MAX_TEXT))
 
 

@@ -42,6 +42,12 @@ class Listing(Sequence[T], Generic[T]):
         more = f", … {len(self) - 10} more" if len(self) > 10 else ""  # noqa: PLR2004  what fits on a line
         return f"[{shown}{more}]"
 
+    def _repr_html_(self) -> str:
+        """The first 20 items as a table."""
+        from modelkeep.views.listing import listing_html
+
+        return listing_html(len(self), lambda count: self[:count].to_dicts())
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """A dict for each item."""
         return [self._row(item) for item in self]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from modelkeep import _resolve
+from modelkeep.curves import HISTORY, History
 from modelkeep.errors import IntegrityError
-from modelkeep.versionfacts import VersionFacts
+from modelkeep.kept import Kept
 
 if TYPE_CHECKING:
     from modelkeep.code import Code
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class MadeVersion(VersionFacts):
-    """What `ModelVersion` tells of its making; each is None, or empty, where nothing was recorded.
+class Made(Kept):
+    """What `ModelVersion` and `FailedRun` tell of their making; each is None, or empty, where nothing was recorded.
 
     Tracked functions and runs record all of it, and ``save(data=…)`` the data.
     """
@@ -86,6 +88,28 @@ class MadeVersion(VersionFacts):
         listed = self.record.made.get("data", [])
         named = {str(one.get("role", place)): one for place, one in enumerate(listed)}
         return {role: self._read("data", one, DatasetFacts.from_json) for role, one in named.items() if "kind" in one}
+
+    @property
+    def history(self) -> History:
+        """The metrics by step that its run logged, by name; empty if none were. One request, once, and the data.
+
+        Raises:
+            IntegrityError: a stored byte is wrong; names the object.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> with mk.Registry("memory://history").run("churn") as run:
+            ...     run.log(loss=0.7)
+            ...     run.log(loss=0.5)
+            ...     v = run.save({"w": np.ones(2)})
+            >>> v.history["loss"].value.tolist()
+            [0.7, 0.5]
+        """
+        if HISTORY not in self.record.parts:
+            return History({})
+        (found,) = _resolve.load_together(self._line, self._found(), [HISTORY], trust=False)
+        assert found is not None  # noqa: S101  for the type checker: the record names it
+        return History.of(found.obj, self.ref)
 
     def _made(self, name: str, read: Callable[[Any], T]) -> T | None:
         found = self.record.made.get(name)

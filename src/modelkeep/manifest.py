@@ -9,8 +9,9 @@
 32       BLAKE3 of everything before
 ```
 A piece is 32 bytes BLAKE3 of its bytes, 32 bytes BLAKE3 of its stored bytes, pack (2, an index into the packs),
-codec (1: 0 raw, 1 zstd), width (1), stored length (4), offset in the pack (8), length (4), base (4). Width and base say
-how it was turned before it was packed, see `modelkeep.codecs`: 0 for not; a base counts from 1 among the bases.
+codec (1: 0 raw, 1 zstd, 2 patch), width (1), stored length (4), offset in the pack (8), length (4), base (4). Width and
+base say how it was turned before it was packed, or of what it is a patch, see `modelkeep.codecs`: 0 for not; a base
+counts from 1 among the bases.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import attrs
 import orjson
 
 from modelkeep import zstd
-from modelkeep.codecs import RAW, WIDTHS, ZSTD
+from modelkeep.codecs import PATCH, RAW, WIDTHS, ZSTD
 from modelkeep.digest import Buffer, join_digests, raw_digest
 from modelkeep.errors import InvalidError, InvalidValueError
 from modelkeep.signature import Signature
@@ -64,12 +65,12 @@ class Piece:
         digest: 32 bytes, BLAKE3 of the bytes themselves.
         stored_digest: 32 bytes, BLAKE3 of the bytes as stored.
         pack: an index into the manifest's packs.
-        codec: `RAW` or `ZSTD`.
+        codec: `RAW`, `ZSTD` or `PATCH`.
         stored: length as stored, in bytes.
         offset: where it begins in the pack, in bytes.
         length: length in bytes.
         width: bytes of an element, if its elements were rotated and shuffled; else 0.
-        base: the piece that it was turned by, if any.
+        base: the piece that it was turned by, or is a patch of, if any.
     """
 
     digest: bytes
@@ -153,9 +154,9 @@ class Manifest:
         """The files that do not lie in one of *folders*."""
         return attrs.evolve(self, files=tuple(row for row in self.files if row[0].partition("/")[0] not in folders))
 
-    def identity(self, number: int) -> str:
-        """The digest that is the version of this number."""
-        return identity_digest(self.content(), self.record, number)
+    def identity(self, named: int | str) -> str:
+        """The digest that is the version of this number, or the draft of this id."""
+        return identity_digest(self.content(), self.record, named)
 
     def encode(self) -> bytes:
         """The bytes of the manifest."""
@@ -253,11 +254,12 @@ def _piece(fields: tuple[Any, ...], packs: int, bases: Sequence[Piece]) -> Piece
     raw_fits = codec != RAW or (stored == length and stored_digest == own and not width and not number)
     if length > MAX_PIECE or offset + stored >= 1 << 63:
         raise ManifestError("a piece is larger, or lies further on, than any can")
-    if codec not in (RAW, ZSTD) or width not in WIDTHS or number > len(bases) or pack >= packs or not raw_fits:
+    if codec not in (RAW, ZSTD, PATCH) or width not in WIDTHS or number > len(bases) or pack >= packs or not raw_fits:
         raise ManifestError("a piece has fields that no piece has")
     base = bases[number - 1] if number else None
     piece = Piece(own, stored_digest, pack, codec, stored, offset, length, width, base)
-    if base is not None and (base.length != length or piece.depth() > MAX_DEPTH):
+    fits = (base is not None and not width) if codec == PATCH else (base is None or base.length == length)
+    if not fits or piece.depth() > MAX_DEPTH:
         raise ManifestError("a piece has a base that no piece has")
     return piece
 

@@ -1,70 +1,27 @@
-"""`RegisteredModel`: one line of versions over time."""
+"""`RegisteredModel`: one line of versions of a model over time, and the questions that it answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import date, datetime
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-import attrs
-
-from modelkeep._line import Line, text_digest
-from modelkeep.arguments import ABSENT, Absent, number_of, stale
-from modelkeep.errors import (
-    ClosedError,
-    ConflictError,
-    InvalidValueError,
-    StoreError,
-    UnknownAliasError,
-    UnknownDatasetError,
-    UnknownModelError,
-    UnknownVersionError,
-    shown,
-)
-from modelkeep.folds import notes, releases, versions
-from modelkeep.folds.rules import Op
-from modelkeep.journal import Journal
-from modelkeep.layout import catalog_key, is_dataset, own_name, word_for
+from modelkeep._line import Line
+from modelkeep._trust import Trust
+from modelkeep.failedrun import FailedRun
 from modelkeep.listing import Listing
 from modelkeep.modelversion import ModelVersion
+from modelkeep.namedline import NamedLine
 from modelkeep.ref import check_alias
-from modelkeep.system import format_time, parse_time
-from modelkeep.values import check_text
+
+if TYPE_CHECKING:
+    from modelkeep.bisection import Bisection
+    from modelkeep.questions import Trend
+    from modelkeep.ref import ModelRef
+    from modelkeep.versiontable import VersionTable
+    from modelkeep.watching import Change
 
 
-@attrs.frozen
-class Event:
-    """Something that happened to a model.
-
-    Args:
-        time: when, by the clock of who did it.
-        actor: who did it.
-        action: the operation, such as ``create``, ``promote``, ``rollback``.
-        version: the version concerned, or None.
-        subject: the alias, label or kind of variant concerned, or the names of tags or metrics; empty if none.
-        text: the reason, description or comment, or by what rule a version was purged; None if there is none or it
-            was erased.
-        journal: the journal that tells it; the order within one journal is certain, between two it is by time.
-        entry: the number of the entry there.
-    """
-
-    time: datetime
-    actor: str
-    action: str
-    version: int | None
-    subject: str
-    text: str | None
-    journal: str
-    entry: int
-
-    def __str__(self) -> str:
-        subject = f" {self.subject}" if self.subject else ""
-        version = f" version {self.version}" if self.version else ""
-        return f"{self.time:%Y-%m-%d %H:%M} {self.actor}: {self.action}{version}{subject}"
-
-
-class RegisteredModel:
+class RegisteredModel(NamedLine[ModelVersion]):
     """A named line of versions. Made by `Registry.model`; making it reads nothing.
 
     Example:
@@ -79,286 +36,192 @@ class RegisteredModel:
         ModelVersion churn:1
     """
 
-    def __init__(self, line: Callable[[], Line | None], name: str, place: str) -> None:
-        self._find = line
-        self._place = place
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"RegisteredModel {self.name}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RegisteredModel) and (self.name, self._place) == (other.name, other._place)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self._place))
-
-    @property
-    def _line(self) -> Line:
-        line = self._find()
-        if line is None:
-            what, own = word_for(self.name), own_name(self.name)
-            error = UnknownDatasetError if is_dataset(self.name) else UnknownModelError
-            raise error(f"there is no {what} {own!r}: {self._place} holds no registry yet; save one first", name=own)
-        return line
-
-    def _read(self) -> Line:
-        line = self._line
-        line.read()
-        return line
-
-    def _known(self) -> Line:
-        """The line, read at least once: a model that was there once is there for ever."""
-        line = self._line
-        if not line.versions.head:
-            line.read()
-        return line
-
-    # -- reading ---------------------------------------------------------------------------------------------
-
-    def version(self, number: int) -> ModelVersion:
-        """The version of that number, deleted or not. Two GETs when warm.
-
-        Raises:
-            UnknownVersionError: there is none.
-            InvalidValueError: *number* is no number.
-        """
-        if type(number) is not int:
-            raise InvalidValueError(
-                f"version {shown(number)} is a {type(number).__name__}; give a number, or registry.get() a reference",
-                key="number",
-            )
-        return ModelVersion(self._read(), number)
-
-    def versions(
-        self, where: Callable[[ModelVersion], bool] | None = None, *, deleted: bool = False
-    ) -> Listing[ModelVersion]:
-        """The versions, newest first. Two GETs when warm.
-
-        Args:
-            where: keep those for which this is true; a metric or parameter that is missing counts as false.
-            deleted: also those that are deleted.
-
-        Returns:
-            A sequence with `to_pandas()`.
-        """
-        line = self._read()
-        gone = set() if deleted else line.releases.state.deleted
-        numbers = [number for number in reversed(list(line.versions.state.lines)) if number not in gone]
-        if where is not None:
-            numbers = [number for number in numbers if _holds(where, ModelVersion(line, number))]
-        return Listing(numbers, lambda number: ModelVersion(line, number), ModelVersion.to_dict)
-
-    @property
-    def aliases(self) -> dict[str, ModelVersion]:
-        """The version under each alias. Two GETs when warm."""
-        line = self._read()
-        return {
-            alias: ModelVersion(line, stack[-1].number) for alias, stack in sorted(line.releases.state.stacks.items())
-        }
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it takes saves. Two GETs when warm."""
-        return self._read().versions.state.is_open
-
-    @property
-    def title(self) -> str:
-        """The title that people see; the name if none was set. One GET when warm."""
-        line = self._known()
-        line.notes.refresh()
-        return line.notes.state.title or self.name
-
-    def at(self, alias: str, when: str | date | datetime) -> ModelVersion:
-        """The version that stood under *alias* at a time. Costs a cold read of `releases`.
-
-        Args:
-            alias: such as ``production``.
-            when: a date (its beginning) or time; without a zone it is UTC. Clocks of writers tell the time, so
-                moves that lie closer together than these agree may count to either side.
-
-        Raises:
-            UnknownAliasError: it was not set then.
-            InvalidValueError: *when* cannot be read.
-        """
-        check_alias(alias)
-        line = self._read()
-        moment = _moment(when)
-        holder = line.releases.at(moment).holder(alias)
-        if holder is None:
-            raise UnknownAliasError(f"{self.name}@{alias} was not set at {moment}", name=self.name, alias=alias)
-        return ModelVersion(line, holder.number)
-
-    def history(self) -> Listing[Event]:
-        """All that happened, oldest first. Costs a cold read of all three journals and one read for each text."""
-        line = self._read()
-        line.notes.refresh()
-        placed = [row for name, journal in line.journals.items() for row in _events(line, name, journal)]
-        placed.sort(key=lambda row: row[0])
-        return Listing([event for _, event in placed], lambda event: event, attrs.asdict)
-
-    # -- writing ---------------------------------------------------------------------------------------------
-
-    def rollback(
-        self, alias: str, *, expect: int | ModelVersion | Absent = ABSENT, reason: str | None = None
-    ) -> ModelVersion:
-        """Let *alias* go back to the version before, past those that are deleted. One GET and one write.
-
-        It expects the holder that it sees when called: of two operators at once one goes back, the other is told.
-
-        Args:
-            alias: such as ``production``.
-            expect: the holder to go back from, where the caller has seen it earlier.
-            reason: why, kept with the history; can be erased.
-
-        Returns:
-            The version that stands there now.
-
-        Raises:
-            UnknownAliasError: the alias is not set.
-            UnknownVersionError: there is no version to go back to.
-            StaleError: somebody moved the alias meanwhile.
-        """
-        check_alias(alias)
-        line = self._known()
-        line.releases.refresh()
-        before = line.releases.state.holder(alias)
-        if before is None:
-            raise UnknownAliasError(
-                f"{self.name}@{alias} is not set, so it cannot go back", name=self.name, alias=alias
-            )
-        given = number_of(expect, self.name)
-        expected = before.number if given is ABSENT else given
-
-        def decide(state: releases.Releases) -> Sequence[Op]:
-            holder = state.holder(alias)
-            if holder is None or holder.number != expected:
-                raise stale(self.name, alias, expected, holder.number if holder else None)
-            below = state.rolled_back(alias)
-            if not below:
-                raise UnknownVersionError(
-                    f"{self.name}@{alias} has no earlier version to go back to; promote one",
-                    name=self.name,
-                    alias=alias,
-                )
-            to = below[-1]
-            said = text_digest(reason)
-            return [releases.SetAlias(alias, to.number, to.identity, to.at, "rollback", said)]
-
-        number = line.append("releases", decide, text=reason).ops[0]["number"]
-        if number not in line.versions.state.lines:
-            line.versions.refresh()
+    def _version(self, line: Line, number: int) -> ModelVersion:
         return ModelVersion(line, number)
 
-    def unset(self, alias: str, *, reason: str | None = None) -> None:
-        """Take *alias* away, and with it what rollback would go back to. One write when warm.
+    def failed_runs(self) -> Listing[FailedRun]:
+        """The runs that failed here and are kept, newest first. Two GETs when warm.
+
+        They are no versions: each has all that a version tells of its making, the error, and no model. They go 30 days
+        after they failed, or with `FailedRun.drop`.
+
+        Returns:
+            A sequence with `to_pandas()`; the table, and what a notebook shows, cost a request for each of its rows.
+        """
+        line = self._read()
+        return Listing(list(reversed(line.drafts())), lambda name: FailedRun(line, name), FailedRun.to_dict)
+
+    # -- questions -------------------------------------------------------------------------------------------
+
+    def best(
+        self,
+        metric: str,
+        *,
+        where: Callable[[ModelVersion], bool] | None = None,
+        mode: Literal["max", "min"] = "max",
+    ) -> ModelVersion:
+        """The version with the best metric of those that are not deleted; of equal ones the newer. Two GETs when warm.
+
+        Args:
+            metric: its name, as given at the save; NaN, and what is no number, never wins.
+            where: look among those for which this is true; a metric or parameter that is missing counts as false.
+            mode: ``max`` or ``min``: which is better; ``min`` for a loss or an error.
 
         Raises:
-            UnknownAliasError: it is not set.
+            NotFoundError: no version has such a number; names the metrics that there are.
+            InvalidValueError: *mode* is neither.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://best")
+            >>> for auc in (0.91, 0.93, float("nan")):
+            ...     v = registry.save({"w": np.full(3, auc)}, "churn", metrics={"auc": auc})
+            >>> registry.model("churn").best("auc")
+            ModelVersion churn:2
         """
-        check_alias(alias)
+        from modelkeep.questions import best
 
-        def decide(state: releases.Releases) -> Sequence[Op]:
-            if alias not in state.stacks:
-                raise UnknownAliasError(f"{self.name}@{alias} is not set", name=self.name, alias=alias)
-            return [releases.Unalias(alias, text_digest(reason))]
+        return best(self.versions(where), metric, mode, self.name)
 
-        self._known().append("releases", decide, text=reason)
+    def trend(self, metric: str, *, measured: bool = False, mode: Literal["max", "min"] = "max") -> Trend:
+        """A metric over the versions that are not deleted, and what stood under which alias when.
 
-    def set_title(self, title: str | None) -> None:
-        """Set the title that people see; None takes it away. The name stays for ever. One write when warm.
+        Two GETs when warm, and a cold read of `releases`; one GET more for what was measured later.
+
+        Args:
+            metric: its name; NaN and infinity are kept.
+            measured: look at what `ModelVersion.measure` added later, instead of what was given at the save.
+            mode: ``max`` or ``min``: which is better; ``min`` for a loss or an error.
 
         Raises:
-            InvalidValueError: it is longer than 200 characters.
+            NotFoundError: no version has such a number; names the metrics that there are.
+            InvalidValueError: *mode* is neither.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://trend")
+            >>> for auc in (0.91, 0.93, 0.92):
+            ...     v = registry.save({"w": np.full(3, auc)}, "churn", metrics={"auc": auc}).promote("production")
+            >>> trend = registry.model("churn").trend("auc")
+            >>> print(trend)
+            auc of churn: highest 0.93 in version 2, newest 0.92 in version 3
+            >>> trend.best_so_far, [stay.number for stay in trend.stays], trend.standing()
+            ((0.91, 0.93, 0.93), [1, 2, 3], {'production': 3})
         """
-        if title is not None and len(check_text(title, "title")) > notes.MAX_TITLE:
-            raise InvalidValueError(
-                f"the title has {len(title)} characters, and {notes.MAX_TITLE} are allowed", length=len(title)
-            )
-        self._known().append("notes", lambda _: [notes.Title(title)])
+        from modelkeep.questions import trend
 
-    def describe(self, text: str) -> None:
-        """Set the description of the model as a whole. Two writes."""
-        said = text_digest(check_text(text, "the description"))
-        self._known().append("notes", lambda _: [notes.Describe(said)], text=text)
+        return trend(self._read(), metric, mode, measured=measured)
 
-    def close(self) -> None:
-        """Take no more saves and leave the listing; what stands under an alias still loads. One write and one delete.
+    def bisect(
+        self,
+        good: int | ModelVersion,
+        bad: int | ModelVersion,
+        test: Callable[[Any], object],
+        *,
+        trust: Trust = False,
+        load: bool = True,
+        check: bool = True,
+    ) -> Bisection[ModelVersion]:
+        """The first bad version between a good and a bad one, found in log2 loads of those between.
+
+        Versions that are deleted, or that cannot be loaded here, are passed over, and the answer says which; while one
+        is loaded, no other is held. *bad* may be the older one: then the way leads back.
+
+        Two GETs when warm, and a load for each call of *test*: of n versions at most ceil(log2(n)) + 2, more only where
+        one cannot be loaded.
+
+        Args:
+            good: a version that is good, by number or itself.
+            bad: one that is not.
+            test: gets the loaded model, and gives true if it is good. What it raises comes through, with a note of the
+                version.
+            trust: as in `ModelVersion.load`.
+            load: false gives *test* the version instead, which loads what it needs, as `predict` does with
+                preprocessing; then nothing is passed over but what is deleted.
+            check: false believes that *good* is good and *bad* is bad, and does not load these.
 
         Raises:
-            ClosedError: it is closed already.
+            InvalidValueError: an end is no version of this model, or is not what it is said to be; *test* gave None.
+            UnknownVersionError: there is no such version.
+            DeletedError: an end is deleted, and is to be checked.
+            TrustError: loading may run code, and no trust was granted.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://bisect")
+            >>> for n in range(1, 11):
+            ...     v = registry.save({"w": np.full(3, n)}, "churn")
+            >>> print(registry.model("churn").bisect(1, 10, lambda model: model["w"].sum() < 20))
+            churn:7 is the first bad version, and churn:6 the last good one (5 loads)
         """
+        from modelkeep.bisection import bisect
 
-        def decide(state: versions.Versions) -> Sequence[Op]:
-            if not state.is_open:
-                raise ClosedError(f"{self.name!r} is closed already", name=self.name)
-            return [versions.Close()]
+        line = self._read()
+        ends = (good, bad)
+        return bisect(line, lambda number: ModelVersion(line, number), ends, test, trust=trust, load=load, check=check)
 
-        line = self._known()
-        line.append("versions", decide)
-        with suppress(StoreError):  # a listing only
-            line.home.store.delete([catalog_key(self.name)])
+    def compare(
+        self, *refs: str | int | ModelRef | ModelVersion, better: Mapping[str, Literal["max", "min"]] | None = None
+    ) -> VersionTable:
+        """Versions side by side: parameters, metrics, rows of data, size. Two GETs when warm, and one for each version.
 
-    def open(self) -> None:
-        """Take saves again after a close; numbers go on. Two writes when warm.
+        What is otherwise in one than in another, file by file, says `ModelVersion.compare`.
+
+        Args:
+            refs: numbers, references or versions, of other models here, too; none: all that are not deleted.
+            better: of which metrics the greatest (``max``) or the least (``min``) is best; only these are marked.
 
         Raises:
-            ConflictError: it is open.
+            NotFoundError: there is no such version.
+            InvalidValueError: there is nothing to compare, or *better* names a metric that none has.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://compare-several")
+            >>> for depth, auc in ((3, 0.5), (6, 0.75)):
+            ...     _ = registry.save({"w": np.ones(depth)}, "churn", params={"depth": depth}, metrics={"auc": auc})
+            >>> print(registry.model("churn").compare(1, 2, better={"auc": "max"}).to_markdown())
+            |  | churn:1 | churn:2 |
+            | --- | --- | --- |
+            | params.depth | 3 | 6 |
+            | metrics.auc | 0.5 | **0.75** |
+            | size | 152 | 176 |
+            <BLANKLINE>
         """
+        from modelkeep.comparison import opened
+        from modelkeep.versiontable import table_of
 
-        def decide(state: versions.Versions) -> Sequence[Op]:
-            if state.is_open:
-                raise ConflictError(f"{self.name!r} is open", name=self.name)
-            return [versions.Open(line.home.prepare())]
+        oldest_first = [*self.versions()][::-1] if not refs else []
+        return table_of(oldest_first or [opened(self._known(), ModelVersion, ref) for ref in refs], better)
 
-        line = self._known()
-        line.append("versions", decide)
-        line.announce()
+    def watch(self, alias: str, *, every: float = 30.0, timeout: float | None = None) -> Iterator[Change]:
+        """The moves of *alias* as they come, from this call on: all that the journal tells, in order.
 
+        One GET a look when warm; a move costs a read of its reason, and one GET if its version is new here. While the
+        storage fails, looks come more rarely, and nothing is missed.
 
-def _holds(where: Callable[[ModelVersion], bool], version: ModelVersion) -> bool:
-    try:
-        return bool(where(version))
-    except KeyError:
-        return False
+        Args:
+            alias: such as ``production``; it need not be set yet.
+            every: seconds; a look comes after half of it to all of it.
+            timeout: seconds after which it ends, with a last look; None: it goes on until the caller ends it.
 
+        Raises:
+            UnknownModelError: nothing was ever saved under this name.
+            AccessError, IntegrityError, FormatError: while it goes on, what waiting does not mend.
 
-def _moment(when: str | date | datetime) -> str:
-    try:
-        if isinstance(when, datetime):
-            return format_time(when)
-        return format_time(parse_time(when if isinstance(when, str) else when.isoformat()))
-    except (ValueError, AttributeError, OverflowError) as error:
-        raise InvalidValueError(
-            f"{shown(when)} is no date or time: {error}; write 2026-03-01 or 2026-03-01T12:00Z"
-        ) from None
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://watch")
+            >>> v = registry.save({"w": np.ones(2)}, "churn")
+            >>> moves = registry.model("churn").watch("production", timeout=0)
+            >>> _ = v.promote("production", reason="first")
+            >>> [(move.action, move.before, move.after, move.reason) for move in moves]
+            [('promote', None, ModelVersion churn:1, 'first')]
+        """
+        from modelkeep.pacing import Pace, check_seconds
+        from modelkeep.watching import Watch
 
-
-_SUBJECTS = ("alias", "label", "kind", "title")
-
-
-def _events(line: Line, name: str, journal: Journal[Any]) -> list[tuple[str, Event]]:
-    """The events of a journal, each with the latest time so far: a slow clock cannot turn its order around."""
-    events = []
-    latest = ""
-    for entry, _, void in journal.replay():
-        latest = max(latest, entry.time)
-        for op in [] if void else entry.ops:
-            said = op.get("reason") or op.get("text")
-            text = line.text(notes.TextRef(entry.tx, said, entry.time, entry.actor)) if isinstance(said, str) else None
-            if text is None and op["op"] == releases.Purge.op:
-                text = op.get("rule") or None
-            named = next((op[key] for key in _SUBJECTS if op.get(key)), None)
-            inner = op.get("tags") or op.get("metrics") if name == "notes" else None
-            event = Event(
-                parse_time(entry.time),
-                entry.actor,
-                op.get("how", op["op"]),
-                op.get("number"),
-                str(named) if named else ", ".join(inner) if isinstance(inner, dict) else "",
-                text,
-                name,
-                entry.number,
-            )
-            events.append((latest, event))
-    return events
+        line = self._line
+        pace = Pace(every, line.home.system)
+        longest = None if timeout is None else check_seconds(timeout, "timeout")
+        return Watch.begin(line, check_alias(alias)).changes(pace, longest)

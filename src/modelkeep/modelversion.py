@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from modelkeep._line import text_digest
-from modelkeep.arguments import ABSENT, Absent, check_label, check_tags, number_of, stale
+from modelkeep._trust import Trust
+from modelkeep.arguments import ABSENT, Absent, check_label, check_tags, number_of
+from modelkeep.checking import asked_of, measured, with_standing
 from modelkeep.errors import (
     ConflictError,
     InvalidRefError,
+    InvalidValueError,
     TakenError,
 )
+from modelkeep.evidence import Check
+from modelkeep.explained import ExplainedVersion
 from modelkeep.folds import notes, releases, versions
 from modelkeep.folds.rules import Op
+from modelkeep.holdout import Holdout
 from modelkeep.modelvariant import Variant, add_variant, variants_of
+from modelkeep.promoting import Promotion
 from modelkeep.ref import check_alias
-from modelkeep.usable import UsableVersion
 from modelkeep.values import check_text, metrics_to_json
 
 if TYPE_CHECKING:
     from modelkeep._erase import Erasure
+    from modelkeep.reviews import VersionReview
 
 
-class ModelVersion(UsableVersion):
+class ModelVersion(ExplainedVersion):
     """One version of a model. Its facts never change; aliases, tags and later metrics are read as they stand.
 
     Versions come from `Registry.save`, `Registry.get` and `RegisteredModel.versions`.
@@ -37,6 +44,12 @@ class ModelVersion(UsableVersion):
         >>> v.promote("production").aliases
         ('production',)
     """
+
+    def _repr_html_(self) -> str:
+        """Facts, metrics, parameters and what made it: one request, once, and two GETs."""
+        from modelkeep.views.version import version_html
+
+        return version_html(self, self._line)
 
     # -- the object ------------------------------------------------------------------------------------------
 
@@ -107,23 +120,92 @@ class ModelVersion(UsableVersion):
 
     # -- what is in use --------------------------------------------------------------------------------------
 
+    @property
+    def review(self) -> VersionReview:
+        """What people say of it before it is promoted: ask for a review, approve, reject, withdraw. Reads nothing."""
+        from modelkeep.reviews import VersionReview
+
+        return VersionReview(self)
+
+    def check(
+        self,
+        alias: str,
+        *,
+        on: tuple[Any, Any] | None = None,
+        predictions: tuple[Any, Any, Any] | None = None,
+        metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
+        trust: Trust = False,
+    ) -> Check:
+        r"""Whether this version may stand under *alias*, by the policy, with what each gate found. Writes nothing.
+
+        Two GETs when warm, and what the gates take: the record is one request, once; metrics and size are known; a
+        replay of golden outputs and a latency load the model; a comparison with the holder reads its record, too, and
+        with *on* loads both.
+
+        Args:
+            alias: such as ``production``.
+            on: a holdout ``(X, y)``: a margin is one of what both predict, in a paired test, as `compare` makes it.
+            predictions: instead, ``(y, what the present holder predicts, what this one predicts)``.
+            metrics: functions of (y, predicted), by name; without them accuracy for classes, RMSE and MAE for numbers.
+            trust: as in `load`, for gates that load.
+
+        Raises:
+            InvalidValueError: the policy in force cannot be read by this release; or *predictions* do not fit together.
+            InvalidNameError: *alias* cannot be one.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://check")
+            >>> registry.policy.set('[models.churn.aliases.production]\ngates = [{ metric = "auc", least = 0.9 }]')
+            >>> print(registry.save({"w": np.zeros(3)}, "churn", metrics={"auc": 0.87}).check("production"))
+            churn:1 may not stand under production
+            - FAILED: auc at least 0.9 (auc is 0.87)
+        """
+        check_alias(alias)
+        holdout = Holdout(on=on, predictions=predictions, metrics=metrics)
+        holdout.check_predictions(("the holder", self.ref))
+        asked = asked_of(self, alias)
+        self._line.releases.refresh()
+        if asked is None:
+            return Check(self.ref, alias)
+        found = measured(self, asked, trust, self._sibling, holdout)
+        return with_standing(found, asked, self, self._line.releases.state)
+
     def promote(
-        self, alias: str, *, expect: int | ModelVersion | Absent | None = ABSENT, reason: str | None = None
+        self,
+        alias: str,
+        *,
+        expect: int | ModelVersion | Absent | None = ABSENT,
+        reason: str | None = None,
+        on: tuple[Any, Any] | None = None,
+        predictions: tuple[Any, Any, Any] | None = None,
+        metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
+        trust: Trust = False,
     ) -> ModelVersion:
-        """Let *alias* stand on this version. One write when warm; a reason is one more.
+        """Let *alias* stand on this version, if the policy lets it. One write and one GET when warm.
+
+        A reason is one write more. Where the policy asks something, the gates cost what `check` says, and two GETs
+        more. What they found is kept with the promotion, or with the refusal. A rollback asks no gate.
 
         Args:
             alias: such as ``production``.
             expect: not given: whoever holds it; None: it must not be set; a number or version: it must hold that.
             reason: why, kept with the history; can be erased.
+            on: as in `check`; if the alias is moved meanwhile, the new holder predicts the same rows.
+            predictions: as in `check`; say with *expect* of which holder they are.
+            metrics: as in `check`.
+            trust: as in `load`, for gates that load.
 
         Returns:
             This version.
 
         Raises:
+            GateError: the policy refuses it; names each gate that failed, and has all findings as `check`.
             StaleError: *expect* does not hold.
             DeletedError: this version is deleted.
             InvalidNameError: *alias* cannot be one.
+            InvalidValueError: the policy in force cannot be read by this release; or *predictions* do not fit together,
+                or are of nobody knows whom.
 
         Example:
             >>> import modelkeep as mk, numpy as np
@@ -134,19 +216,19 @@ class ModelVersion(UsableVersion):
         """
         check_alias(alias)
         expected = number_of(expect, self.name)
-
-        def decide(state: releases.Releases) -> Sequence[Op]:
-            self._line.check_alive(self.number)
-            holder = state.holder(alias)
-            found = holder.number if holder else None
-            if expected is not ABSENT and found != expected:
-                raise stale(self.name, alias, expected, found)
-            here = self._found()
-            said = text_digest(reason)
-            return [releases.SetAlias(alias, here.number, here.identity, here.at, "promote", said)]
-
-        self._line.append("releases", decide, text=reason)
+        holdout = Holdout(on=on, predictions=predictions, metrics=metrics)
+        holdout.check_predictions(("the holder", self.ref))
+        if predictions is not None and expected is ABSENT:
+            raise InvalidValueError(
+                f"predictions= tell what one holder of {alias} predicts, and by now another may stand there; say which "
+                "it is, such as expect=3",
+                key="expect",
+            )
+        Promotion(self, alias, expected, reason=reason, trust=trust, sibling=self._sibling, holdout=holdout).run()
         return self
+
+    def _sibling(self, number: int) -> ModelVersion:
+        return ModelVersion(self._line, number)
 
     def delete(self, *, reason: str | None = None) -> None:
         """Hide this version; its bytes stay and `restore` brings it back. One write when warm.
@@ -280,7 +362,7 @@ class ModelVersion(UsableVersion):
 
     # -- what people say -------------------------------------------------------------------------------------
 
-    def tag(self, **tags: str | None) -> ModelVersion:
+    def tag(self, /, **tags: str | None) -> ModelVersion:
         """Set tags; None takes one away. One write when warm.
 
         Raises:
@@ -296,7 +378,7 @@ class ModelVersion(UsableVersion):
         self._line.append("notes", lambda _: [notes.Describe(said, self.number)], text=text)
         return self
 
-    def measure(self, **metrics: float) -> ModelVersion:
+    def measure(self, /, **metrics: float) -> ModelVersion:
         """Add metrics that came after the save; read them as `measured`. One write when warm.
 
         Raises:

@@ -166,6 +166,20 @@ class JournalReader(Generic[S]):
             if entry:
                 yield entry, fold.state, fold.void.get(entry.number)
 
+    def since(self, number: int) -> list[Entry]:
+        """The entries after *number*, as far as read, that count: neither void nor lost.
+
+        No request while they are at hand, which the last hundred are; else what a cold open costs.
+
+        Raises:
+            IntegrityError: an entry was damaged or lost since it was read.
+        """
+        with self.lock:
+            void, sealed = self._fold.void, self._fold.sealed
+            first = len(self._untiled) - (self.head - number)  # where they begin among those at hand
+            numbered = enumerate(self._untiled[first:] if first >= 0 else self.past()[number:], number + 1)
+            return [parse(raw, n) for n, raw in numbered if n not in void and n not in sealed]
+
     def at(self, moment: str) -> S:
         """The state at *moment*: after the last entry before which no entry bears a later time.
 

@@ -237,6 +237,7 @@ def _refused(path: str, name: str, reason: str, what: str) -> SecretError:
 _SCHEME = re.compile(r"(?i)(?P<scheme>[a-z][a-z0-9+.-]{0,30}+)://(?P<rest>.*)", re.DOTALL)
 _SSH = {"ssh", "git+ssh", "ssh+git"}
 _SCP = re.compile(r"(?:(?P<user>[^\s@:/]{1,100}+)@)?(?P<host>[A-Za-z0-9_.\[\]-]{2,255}+):(?P<path>[^\\].*)")
+_HOST = re.compile(r"(?:[^\s:@?#/\[\]]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _MAX_REMOTE = 2000  # characters
 
 
@@ -256,20 +257,40 @@ def remote_without_credentials(url: str) -> str:
         return redacted(f"{found['scheme'].lower()}://{_place(found['scheme'].lower(), found['rest'])}")
     if not found and (found := _SCP.fullmatch(text)):
         user = "git@" if found["user"] == "git" else ""
-        return redacted(f"{user}{found['host']}:{_bare_path(found['path'])}")
+        return redacted(f"{user}{found['host']}:{_bare(found['path'])}")
     name = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return f"a local path: {redacted(name)}" if name else ""
 
 
 def _place(scheme: str, rest: str) -> str:
-    host, slash, path = rest.partition("/")
-    odd = ":" in host and not host.rpartition(":")[2].isdigit() and not host.endswith("]")
-    if "@" not in host and "@" in path and odd:  # a password with a slash in it
-        host, slash, path = rest.rpartition("@")[2].partition("/")
-    login, _, host = host.rpartition("@")
+    login, host, path = parted(rest)
     user = "git@" if scheme in _SSH and login.partition(":")[0] == "git" else ""
-    return f"{user}{_bare_path(host)}{slash}{_bare_path(path)}"
+    return f"{user}{host}{path}"
 
 
-def _bare_path(path: str) -> str:
+def parted(rest: str) -> tuple[str, str, str]:
+    """Login, host with port, and path of what follows ``://``, without query and fragment; a guess where a login ends.
+
+    Who did not quote a password left ``/``, ``?`` or ``#`` in it: so what stands before an ``@`` is a login, unless it
+    is a host with a path.
+
+    Example:
+        >>> parted("ada:ma/ple@example.org:80/a?x=1"), parted("example.org/a@b")
+        (('', 'example.org:80', '/a'), ('', 'example.org', '/a@b'))
+    """
+    host, slash, path = rest.partition("/")
+    if "@" not in host and "@" in path and not is_host(host):
+        known = _bare(rest) if "@" in _bare(rest) else rest  # the last "@" may be one of the query
+        host, slash, path = known.rpartition("@")[2].partition("/")
+    login, _, host = host.rpartition("@")
+    host, slash, path = _bare(f"{host}{slash}{path}").partition("/")
+    return login, host, f"{slash}{path}"
+
+
+def is_host(text: str) -> bool:
+    """Whether it can be a host, with or without a port, and no login."""
+    return _HOST.fullmatch(text) is not None
+
+
+def _bare(path: str) -> str:
     return re.split(r"[?#]", path, maxsplit=1)[0]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 from modelkeep import _resolve
 from modelkeep._resolve import Verify
 from modelkeep._trust import Trust
-from modelkeep._veto import check_on_disk
 from modelkeep.arguments import ABSENT, as_names
 from modelkeep.facts import Facts, Options, oldest_first, serializer_for
 from modelkeep.given import Given, Parents, Ref, Saved
@@ -24,6 +23,7 @@ from modelkeep.stores.port import Store
 
 if TYPE_CHECKING:
     from modelkeep._transfer import Transfer
+    from modelkeep.lineage import Lineage
     from modelkeep.runs import Run
     from modelkeep.track import Tracker
 
@@ -196,7 +196,10 @@ class Registry(RegistryDatasets):
         """
         check_model_name(name)
         files = oldest_first(pattern)
-        check_on_disk(self._home.scan, (path for path, _ in files))
+        if self._home.scan is not None:
+            from modelkeep._veto import check_on_disk
+
+            check_on_disk(self._home.scan, (path for path, _ in files))
         serializer = serializer_for(files[0][0], None, self._home.granted)
         options = Options(reuse=True)
         return [self._save(path, name, Facts(origin=found), options, serializer) for path, found in files]
@@ -217,8 +220,9 @@ class Registry(RegistryDatasets):
     ) -> Run:
         """Begin a run: one training, for a `with` block. No request; each of its saves costs what `save` costs.
 
-        An exception that leaves the block makes it a failed run, and goes on. So does SIGTERM, where nobody else
-        handles it: the process ends by it afterwards.
+        An exception that leaves the block makes it a failed run, and goes on; the registry keeps it for 30 days, see
+        `RegisteredModel.failed_runs`, with two writes when warm. So does SIGTERM, where nobody else handles it: the
+        process ends by it afterwards.
 
         Args:
             name: the model.
@@ -322,13 +326,21 @@ class Registry(RegistryDatasets):
 
     @overload
     def load(
-        self, ref: Ref, *, as_: type[T], into: object = None, trust: Trust = False, verify: Verify = "now"
+        self,
+        ref: Ref | os.PathLike[str],
+        *,
+        as_: type[T],
+        into: object = None,
+        trust: Trust = False,
+        verify: Verify = "now",
     ) -> T: ...
     @overload
-    def load(self, ref: Ref, *, into: object = None, trust: Trust = False, verify: Verify = "now") -> Any: ...
+    def load(
+        self, ref: Ref | os.PathLike[str], *, into: object = None, trust: Trust = False, verify: Verify = "now"
+    ) -> Any: ...
     def load(
         self,
-        ref: Ref,
+        ref: Ref | os.PathLike[str],
         *,
         as_: type[Any] = object,
         into: object = None,
@@ -339,7 +351,8 @@ class Registry(RegistryDatasets):
 
         Args:
             ref: ``churn`` (latest), ``churn:7``, ``churn:1.3.0``, ``churn:^1.3``, ``churn@production``,
-                ``churn#b3f1…``; of a variant ``churn:7/onnx-int8``, or with any of these before the stroke.
+                ``churn#b3f1…``; of a variant ``churn:7/onnx-int8``, or with any of these before the stroke. A path,
+                ``Path("churn.pkl.mk")``, is that of a pointer, see `get`; the place that it names is not opened.
             as_: the class that it must be of, also for type checkers.
             into: an object to fill, such as a `torch.nn.Module` of the same shape; or a folder, which gets the files.
             trust: what may run code in this process, beside what was granted to the registry. True: you trust whoever
@@ -360,12 +373,40 @@ class Registry(RegistryDatasets):
             >>> registry.load("churn@production")
             {'w': array([1., 1.])}
         """
-        if isinstance(ref, ModelVersion):
-            return ref.load(as_=as_, into=into, trust=trust, verify=verify)
+        if isinstance(ref, (ModelVersion, os.PathLike)):
+            return self.get(ref).load(as_=as_, into=into, trust=trust, verify=verify)
         parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
         line = self._existing(parsed.name)
         found = _resolve.find(line, parsed)
         return _resolve.load_found(line, found, into=into, trust=trust, verify=verify, as_=as_)
+
+    # -- where it came from ----------------------------------------------------------------------------------
+
+    def lineage(self, names: Iterable[str] | None = None) -> Lineage:
+        """What versions were made from, and what came of them: parents, datasets, code, runs, variants, aliases.
+
+        Warm two GETs for each model and dataset, and two listings. Cold the fold of each, and one read for each version
+        of a model that this machine has not read before: what its manifest says is kept in the cache, or, with
+        ``cache=False``, in memory.
+
+        Args:
+            names: of the models that are asked of, with what they were made from; without them all that take saves. A
+                model that was closed is read if it is named, or a parent lies in it.
+
+        Raises:
+            UnknownModelError: one of *names* was never saved.
+
+        Example:
+            >>> import modelkeep as mk, numpy as np
+            >>> registry = mk.Registry("memory://registry-lineage")
+            >>> first = registry.save({"w": np.ones(3)}, "encoder")
+            >>> second = registry.save({"w": np.zeros(3)}, "churn", parent=first).promote("production")
+            >>> [str(edge) for edge in registry.lineage().edges]
+            ['churn@production is standing on churn:1', 'churn:1 was made from encoder:1']
+        """
+        from modelkeep._kin import lineage
+
+        return lineage(self._home, self._existing, [names] if isinstance(names, str) else names)
 
     # -- elsewhere -------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from modelkeep.progress import Progress
 from modelkeep.registrysaves import RegistrySaves
 
 if TYPE_CHECKING:
+    from modelkeep.datasetline import RegisteredDataset
     from modelkeep.datasetversion import Dataset
 
 
@@ -26,6 +27,7 @@ class RegistryDatasets(RegistrySaves):
         keep: bool = False,
         tags: Mapping[str, str] | None = None,
         notes: str = "",
+        parent: str | Dataset | Iterable[str | Dataset] | None = None,
         label: str | None = None,
         bump: Literal["major", "minor", "patch"] | None = None,
         profile: bool = True,
@@ -42,6 +44,7 @@ class RegistryDatasets(RegistrySaves):
             keep: store the data itself, so that it loads again; without it, facts alone: fingerprint, schema, profile.
             tags: short texts by name.
             notes: any text.
+            parent: the datasets that it was made from, versions or references; of whatever name. None is guessed.
             label: a semantic version such as ``1.3.0``; left aside where the version is there already.
             bump: instead, the part of the highest label ever used to raise.
             profile: whether values are counted: nulls, ranges, quantiles, frequent values.
@@ -53,6 +56,8 @@ class RegistryDatasets(RegistrySaves):
             InvalidValueError: *data* is no data, or a tag or note cannot be kept.
             SerializerError: *keep*, and no serializer keeps it; or a column cannot be kept as it is.
             ConflictError: a file or URL changed while it was read.
+            NotFoundError: a parent is not there.
+            ClosedError: the dataset was closed.
             StoreError, UnsettledError: see `save`.
 
         Example:
@@ -63,9 +68,10 @@ class RegistryDatasets(RegistrySaves):
             >>> registry.dataset("sales").load()["x"].tolist()
             [1, 2, 3]
         """
-        from modelkeep.datasets import Wanted, save
+        from modelkeep.datasets import Wanted, parents_of, save
 
-        wanted = Wanted(keep, tags, notes, label, bump, profile, storage_options, progress)
+        parents = parents_of(parent, self.dataset)
+        wanted = Wanted(keep, tags, notes, parents, label, bump, profile, storage_options, progress)
         return save(self._home, partial(self._existing, dataset_line(name)), data, wanted)
 
     def dataset(self, ref: str | Dataset, *, deleted: bool = False) -> Dataset:
@@ -83,8 +89,19 @@ class RegistryDatasets(RegistrySaves):
 
         return opened(self._existing, ref, deleted=deleted)
 
+    def dataset_line(self, name: str) -> RegisteredDataset:
+        """The line of versions of the dataset *name*; reads nothing, and the dataset need not exist yet.
+
+        Raises:
+            InvalidNameError: no dataset can bear *name*.
+        """
+        from modelkeep.datasetline import RegisteredDataset
+
+        line = dataset_line(name)
+        return RegisteredDataset(lambda: self._line(line), line, self.url)
+
     def datasets(self) -> list[str]:
-        """The names of all datasets. One listing.
+        """The names of all datasets that take saves. One listing.
 
         Example:
             >>> import modelkeep as mk, numpy as np

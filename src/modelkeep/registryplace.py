@@ -6,15 +6,15 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import attrs
 
 from modelkeep import _resolve
 from modelkeep._home import Home
 from modelkeep._line import Line
-from modelkeep._trust import Grant, Trust
-from modelkeep._veto import scanner
+from modelkeep._trust import Grant, Scan, Trust
 from modelkeep.cachechoice import chosen
 from modelkeep.errors import InvalidNameError, InvalidRefError, InvalidValueError, shown
 from modelkeep.forks import renew_after_fork
@@ -32,11 +32,22 @@ from modelkeep.system import System
 
 if TYPE_CHECKING:
     from modelkeep.diagnosis import Diagnosis
+    from modelkeep.live import Live
+    from modelkeep.looks import Check
     from modelkeep.policy import Policy
     from modelkeep.storage import Storage
 
+T = TypeVar("T")
 ENVIRONMENT = "MODELKEEP_REGISTRY"
 DEFAULT = ".modelkeep"
+
+
+def _scan(name: object) -> Scan | None:
+    if name is None:
+        return None
+    from modelkeep._veto import scanner
+
+    return scanner(name)
 
 
 class RegistryPlace:
@@ -79,7 +90,15 @@ class RegistryPlace:
             self._store = url
         self._system = system or System()
         remote = bool(getattr(self._store, "remote", False))
-        self._home = Home(self._store, self._system, chosen(cache, remote=remote), Grant.of(trust), scanner(scan))
+        near = self._store.url.startswith("file:")  # copies are of no use there, but what took a look at all of it is
+        self._home = Home(
+            self._store,
+            self._system,
+            chosen(cache, remote=remote),
+            Grant.of(trust),
+            _scan(scan),
+            indexed=partial(chosen, cache, remote=remote or near),
+        )
         self._lines: dict[str, Line] = {}
         self._lock = threading.RLock()
         self._saves = SaveQueue()
@@ -92,6 +111,12 @@ class RegistryPlace:
 
     def __repr__(self) -> str:
         return f"Registry({self.url!r})"
+
+    def _repr_html_(self) -> str:
+        """The first 50 models as a table: one listing, and three GETs for each when warm. No manifest is read."""
+        from modelkeep.views.registry import registry_html
+
+        return registry_html(self.url, lambda: [model.name for model in self.models()], self._line)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the same place anew, without what was granted here; not where that needs secrets.
@@ -114,6 +139,28 @@ class RegistryPlace:
         """Where the registry lies."""
         return self._store.url
 
+    def prepare(self) -> bool:
+        """Make the place a registry now, and not by the first save: write ``modelkeep.json``, and try the store.
+
+        Four requests; in a registry that is there three.
+
+        Returns:
+            Whether there was none before.
+
+        Raises:
+            StoreError: the store refused, or lets two writers win; then the place is as it was.
+            FormatError: the place holds something else, or a registry of a newer format.
+
+        Example:
+            >>> import modelkeep as mk
+            >>> registry = mk.Registry("memory://prepare")
+            >>> registry.prepare(), registry.prepare()
+            (True, False)
+        """
+        is_new = self._home.id() is None
+        self._home.prepare()
+        return is_new
+
     # -- models ----------------------------------------------------------------------------------------------
 
     def model(self, name: str) -> RegisteredModel:
@@ -121,15 +168,24 @@ class RegistryPlace:
         check_model_name(name)
         return RegisteredModel(lambda: self._line(name), name, self.url)
 
-    def get(self, ref: Ref) -> ModelVersion:
+    def get(self, ref: Ref | os.PathLike[str]) -> ModelVersion:
         """The version that a reference means: its facts, and what one does with it. Two GETs when warm.
 
+        Args:
+            ref: as in `load`. A path is that of a pointer; a third GET then holds the version against it.
+
         Raises:
-            NotFoundError: there is no such model, version, alias or label.
+            NotFoundError: there is no such model, version, alias, label or pointer.
             InvalidRefError: it is that of a variant, which `ModelVersion.variants` has.
+            InvalidValueError: the file at the path is no pointer.
+            IntegrityError: the version is not the one that the pointer names.
         """
         if isinstance(ref, ModelVersion):
             return ref
+        if isinstance(ref, os.PathLike):
+            from modelkeep.pointer import followed
+
+            return followed(Path(ref), self.get, self.url)
         parsed = ref if isinstance(ref, ModelRef) else ModelRef.parse(ref)
         if parsed.variant is not None:
             plain = attrs.evolve(parsed, variant=None)
@@ -170,6 +226,89 @@ class RegistryPlace:
     def _existing(self, name: str) -> Line:
         check_line(name)  # of a model, or of a dataset with its shelf
         return RegisteredModel(lambda: self._line(name), name, self.url)._line  # noqa: SLF001  it says what is missing
+
+    # -- following -------------------------------------------------------------------------------------------
+
+    @overload
+    def live(
+        self,
+        ref: Ref,
+        *,
+        as_: type[T],
+        every: float = 30.0,
+        warm: bool = True,
+        trust: Trust = False,
+        verify: _resolve.Verify = "now",
+        on_change: Callable[[Check], object] | None = None,
+        start: bool = True,
+    ) -> Live[T]: ...
+    @overload
+    def live(
+        self,
+        ref: Ref,
+        *,
+        every: float = 30.0,
+        warm: bool = True,
+        trust: Trust = False,
+        verify: _resolve.Verify = "now",
+        on_change: Callable[[Check], object] | None = None,
+        start: bool = True,
+    ) -> Live[Any]: ...
+    def live(
+        self,
+        ref: Ref,
+        *,
+        as_: type[Any] = object,
+        every: float = 30.0,
+        warm: bool = True,
+        trust: Trust = False,
+        verify: _resolve.Verify = "now",
+        on_change: Callable[[Check], object] | None = None,
+        start: bool = True,
+    ) -> Live[Any]:
+        """A handle on a model that follows its alias: what is promoted serves here soon, with no failed call.
+
+        The first load is done now, and raises. Later a thread looks from time to time, by alias with one GET when warm;
+        another version is loaded beside the one that serves, tried, and takes over at once. Where anything of this
+        fails, what serves goes on serving, and the handle says why.
+
+        Args:
+            ref: ``churn@production``, ``churn`` (latest) or ``churn:^1.3``; the last two cost two GETs a look.
+            as_: the class that each model must be of, also for type checkers.
+            every: seconds; a look comes after half of it to all of it. While looks fail it doubles, up to five minutes.
+            warm: let each version show that it works before it serves: it predicts its example, makes its golden
+                outputs of its golden inputs, and its signature takes the example of the version before.
+            trust: as in `load`; it holds for all that is loaded later, too.
+            verify: as in `load`.
+            on_change: called with a `Check` when another version serves, and when an error comes, changes or goes; in
+                the thread that looked.
+            start: False: no thread; `Live.check` looks.
+
+        Raises:
+            InvalidRefError: what *ref* means never changes, or it is of a variant.
+            InvalidValueError: an option is wrong.
+            UnfitError: the version that it means now fails when it is tried.
+            ModelkeepError: whatever a load raises.
+
+        Example:
+            >>> import modelkeep as mk
+            >>> registry = mk.Registry("memory://live", trust="cloudpickle")
+            >>> _ = registry.save(lambda x: 2 * x, "double", serializer="cloudpickle").promote("production")
+            >>> with registry.live("double@production") as live:
+            ...     live.version, live.predict(21)
+            (ModelVersion double:1, 42)
+        """
+        from modelkeep.live import Live, check_callable
+        from modelkeep.looks import check_moves
+        from modelkeep.pacing import Pace
+        from modelkeep.served import Loading
+
+        parsed, pace = check_moves(ref), Pace(every, self._system)
+        check_callable(on_change)
+        lazy, granted = _resolve.is_lazy(verify), Grant.of(trust)
+        kept = granted.everything or [*granted.digests, *granted.serializers]  # an iterator would last for one load
+        loading = Loading(self._existing(parsed.name), as_, warm, kept, lazy)
+        return Live(parsed, loading, pace, on_change=on_change, start=start)
 
     # -- upkeep ----------------------------------------------------------------------------------------------
 

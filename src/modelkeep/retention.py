@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
 import attrs
 
-from modelkeep.errors import InvalidValueError, shown
 from modelkeep.folds.releases import Releases
 from modelkeep.folds.versions import Versions
 from modelkeep.layout import is_dataset
+from modelkeep.policytext import TOP, Said, read
 from modelkeep.system import parse_time
-from modelkeep.values import check_text
 
 Tags = Callable[[int], Mapping[str, str]]
 Metrics = Callable[[int], Mapping[str, float]]
 _Rule = Callable[[int], str | None]  # why it does not keep the version of that number; None: it does
-
-_MOST = 1_000_000
-_MAX_PATTERN = 1_000  # characters; names have 200, and 60,000 brackets would be looked at for minutes
-_SPAN = re.compile(r"([0-9]{1,6}) (minute|hour|day|week)s?")  # six digits: a timedelta has room for these weeks
 
 
 @attrs.frozen
@@ -120,118 +113,64 @@ class Rules:
 
 
 def parse(text: str, *, entry: int = 0) -> Rules:
-    r"""Read the TOML of a policy.
+    r"""Read what the TOML of a policy says of retention.
 
     Args:
         text: see `reference/policy.md`.
         entry: the number of the policy's entry that holds it.
 
     Raises:
-        InvalidValueError: it cannot be read, or says something unknown; quotes it and says what belongs there.
+        InvalidValueError: it cannot be read, or says something unknown; quotes it and says what belongs there, with
+            line and column.
 
     Example:
         >>> rules = parse('[retention]\nlast = 10\n[retention.models."demo-*"]\nnewer = "2 days"')
         >>> rules.of("churn").last, rules.of("demo-1").last
         (10, None)
     """
-    top = _loaded(text)
-    _check_known(top, ("retention",), "the policy")
-    table = dict(_table(top.get("retention", {}), "retention"))
-    models = _table(table.pop("models", {}), "retention.models")
-    found = []
-    for pattern, own in models.items():
-        where = f'retention.models."{pattern}"'
-        if not 0 < len(pattern) <= _MAX_PATTERN:
-            raise _wrong("a name in [retention.models]", pattern, 'a pattern of names, such as "churn-*"')
-        found.append((pattern, _retention(_table(own, where), where, entry, tuple(_READ))))
-    common = _retention(table, "retention", entry, (*_READ, "models")) if table else None
-    return Rules(common, tuple(found))
+    top = read(text).table(TOP).get("retention")
+    if top is None:
+        return Rules(None)
+    table = top.table((*_READ, "models"))
+    models = table.pop("models", None)
+    found = [(own.pattern(), _retention(own.table(tuple(_READ)), entry)) for own in _each(models)]
+    return Rules(_retention(table, entry) if table else None, tuple(found))
 
 
-def _loaded(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(check_text(text, "the policy"))
-    except InvalidValueError:
-        raise
-    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
-        raise InvalidValueError(
-            f"the policy is no TOML: {error}; write it as in [retention], last = 10", key="policy"
-        ) from None
+def _each(models: Said | None) -> Iterable[Said]:
+    return () if models is None else models.table().values()
 
 
-def _retention(table: Mapping[str, Any], where: str, entry: int, known: Sequence[str]) -> Retention:
-    _check_known(table, known, f"[{where}]")
-    return Retention(**{key: _READ[key](value, f"{where}.{key}") for key, value in table.items()}, entry=entry)
+def _retention(table: Mapping[str, Said], entry: int) -> Retention:
+    return Retention(**{key: _READ[key](said) for key, said in table.items()}, entry=entry)
 
 
-def _check_known(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise InvalidValueError(f"{where} has {key!r}, which is unknown; known: {', '.join(known)}", key=key)
+def _tagged(said: Said) -> tuple[str, ...]:
+    return tuple(tag.words() for tag in said.listed('a list of tags, such as ["audit", "team=risk"]'))
 
 
-def _wrong(key: str, value: object, wanted: str) -> InvalidValueError:
-    # TOML has hexadecimal numbers of more digits than Python writes out
-    return InvalidValueError(f"{key} is {shown(value):.200}; give {wanted}", key=key)
+def _bests(said: Said) -> tuple[Best, ...]:
+    wanted = 'a list such as [{ metric = "auc", count = 3 }]'
+    listed = said.listed(wanted)
+    if not all(isinstance(one.value, dict) for one in listed):
+        raise said.wrong(wanted)
+    return tuple(_best(one) for one in listed)
 
 
-def _table(value: object, key: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise _wrong(key, value, f"a table [{key}]")
-    return value
+def _best(said: Said) -> Best:
+    said.table(("metric", "count", "lowest"))
+    lowest = said.key("lowest")
+    return Best(said.key("metric").words(), said.key("count").count(), lowest.value is not None and lowest.truth())
 
 
-def _count(value: object, key: str) -> int:
-    if type(value) is not int or not 1 <= value <= _MOST:
-        raise _wrong(key, value, f"a whole number from 1 to {_MOST:,}")
-    return value
-
-
-def _span(value: object, key: str) -> timedelta:
-    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
-    if not found:
-        raise _wrong(key, value, 'a number of minutes, hours, days or weeks, such as "90 days"')
-    return timedelta(**{f"{found[2]}s": int(found[1])})
-
-
-def _truth(value: object, key: str) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "true or false")
-    return value
-
-
-def _text(value: object, key: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise _wrong(key, value, "a text that is not empty")
-    return value
-
-
-def _tagged(value: object, key: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise _wrong(key, value, 'a list of tags, such as ["audit", "team=risk"]')
-    return tuple(_text(tag, key) for tag in value)
-
-
-def _bests(value: object, key: str) -> tuple[Best, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise _wrong(key, value, 'a list such as [{ metric = "auc", count = 3 }]')
-    return tuple(_best(one, key) for one in value)
-
-
-def _best(table: Mapping[str, Any], key: str) -> Best:
-    _check_known(table, ("metric", "count", "lowest"), key)
-    metric = _text(table.get("metric"), f"{key}.metric")
-    return Best(metric, _count(table.get("count"), f"{key}.count"), _truth(table.get("lowest", False), f"{key}.lowest"))
-
-
-_READ: dict[str, Callable[[Any, str], Any]] = {
-    "last": _count,
-    "newer": _span,
-    "labelled": _truth,
-    "aliased": _truth,
+_READ: dict[str, Callable[[Said], Any]] = {
+    "last": Said.count,
+    "newer": Said.span,
+    "labelled": Said.truth,
+    "aliased": Said.truth,
     "best": _bests,
     "tagged": _tagged,
-    "deleted": _span,
+    "deleted": Said.span,
 }
 
 

@@ -26,7 +26,7 @@ class Settlement:
     Args:
         committed: True: it stands. False: it does not and never will. None: without the right to write nobody can
             know.
-        ref: the version or variant that it created, if it created one.
+        ref: the version or variant that it created, or the failed run that it kept, if it did.
     """
 
     committed: bool | None
@@ -71,7 +71,7 @@ def read_token(token: str) -> Token:
 
 def settle_model(line: Line, asked: Token) -> Settlement:
     """Settle a write to a journal of a model; see `Registry.settle`."""
-    _check_known(line, asked.transaction)
+    _check_known(line)
     with suppress(AccessError):  # what stands already can be seen without the right to write
         line.home.prepare()
     committed = line.journals[asked.journal].settle(asked.number, asked.transaction)
@@ -81,7 +81,7 @@ def settle_model(line: Line, asked: Token) -> Settlement:
 
 
 def _made_by(line: Line, transaction: str) -> str | None:
-    """The version or variant that a transaction created, if it created one."""
+    """The version, variant or draft that a transaction created, if it created one."""
     for known in list(line.versions.state.lines.values()):  # other threads may read on meanwhile
         ref = f"{line.name}:{known.made.number}"
         if transaction_of(known.made.at.pack) == transaction:
@@ -89,20 +89,24 @@ def _made_by(line: Line, transaction: str) -> str | None:
         for kind, variant in known.variants.items():
             if transaction_of(variant.made.at.pack) == transaction:
                 return f"{ref}/{kind}"
-    return None
+    drafts = list(line.versions.state.drafts.items())
+    return next(
+        (f"{line.name}~{name}" for name, one in drafts if transaction_of(one.made.at.pack) == transaction), None
+    )
 
 
-def _check_known(line: Line, transaction: str) -> None:
+def _check_known(line: Line) -> None:
     """Refuse a token of a model that nobody ever began: settling it would make one."""
     line.versions.refresh()
     store = line.home.store
-    if line.versions.head or any(store.list(f"{data_prefix(line.name)}{transaction}-")):
+    # any upload will do: a collection that is the first to write here takes those of others, and has none of its own
+    if line.versions.head or any(store.list(data_prefix(line.name))):
         return
-    line.versions.refresh()  # a collection may have taken the upload since then; it says so first
+    line.versions.refresh()  # a collection may have taken them since then; it says so first
     if not line.versions.head:
         raise InvalidValueError(
-            f"{store.url} knows no {word_for(line.name)} {own_name(line.name)!r} and no upload of transaction "
-            f"{transaction}; give the token of an UnsettledError of this registry",
+            f"{store.url} knows no {word_for(line.name)} {own_name(line.name)!r} and no upload of one; "
+            "give the token of an UnsettledError of this registry",
             name=line.name,
         )
 

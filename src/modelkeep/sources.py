@@ -45,12 +45,14 @@ class Source:
         size: in bytes.
         opaque: whether compressing what is no tensor in it is worth a try.
         content: its bytes.
+        alike: whether writing what differs from the file of this path in the last version is worth a try.
     """
 
     path: str
     size: int
     opaque: bool
     content: Content
+    alike: bool = False
 
 
 class InMemory:

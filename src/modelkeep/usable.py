@@ -8,9 +8,8 @@ import attrs
 
 from modelkeep import _resolve
 from modelkeep._trust import Trust
-from modelkeep.curves import HISTORY, History
 from modelkeep.errors import NotFoundError
-from modelkeep.madeby import MadeVersion
+from modelkeep.madeby import Made
 from modelkeep.prediction import Predictor
 from modelkeep.signature import Signature
 from modelkeep.version import Part, Tolerance
@@ -55,7 +54,7 @@ class VersionPart:
         return loaded.obj
 
 
-class UsableVersion(MadeVersion):
+class UsableVersion(Made, VersionFacts):
     """What `ModelVersion` has beside facts and the model itself."""
 
     @property
@@ -76,25 +75,6 @@ class UsableVersion(MadeVersion):
             size = sum(file.size for file in own.facts())
             found[name] = VersionPart(name, own.content(), size, part, self)
         return found
-
-    @property
-    def history(self) -> History:
-        """The metrics by step that its run logged, by name; empty if none were. One request, once, and the data.
-
-        Raises:
-            IntegrityError: a stored byte is wrong; names the object.
-
-        Example:
-            >>> import modelkeep as mk, numpy as np
-            >>> with mk.Registry("memory://history").run("churn") as run:
-            ...     run.log(loss=0.7)
-            ...     run.log(loss=0.5)
-            ...     v = run.save({"w": np.ones(2)})
-            >>> v.history["loss"].value.tolist()
-            [0.7, 0.5]
-        """
-        part = self.parts.get(HISTORY)
-        return History({}) if part is None else History.of(part.load(), self.ref)
 
     @property
     def signature(self) -> Signature | None:

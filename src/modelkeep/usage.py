@@ -45,9 +45,10 @@ class ModelUsage:
         name: its name.
         versions: those of each version, by number.
         logical: the sum of what its versions are worth, uncompressed.
-        stored: of all its packs: the sum of what each version added, and what is left over.
-        leftover: of packs that no version needs: uploads that were not finished, or are under way, and what was purged
+        stored: of all its packs: the sum of what each version added, of its failed runs, and of what is left over.
+        leftover: of packs that nothing needs: uploads that were not finished, or are under way, and what was purged
             or written anew and is not deleted yet.
+        drafts: of the packs of its failed runs.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ModelUsage:
     logical: int
     stored: int
     leftover: int
+    drafts: int = 0
 
 
 @attrs.frozen
@@ -97,7 +99,8 @@ def _measure(line: Line, lying_there: Mapping[str, StoredObject]) -> ModelUsage 
     lines = list(line.versions.state.lines.items())
     needs = {number: known.packs for number, known in lines if number not in purged}
     users = Counter(pack for packs in needs.values() for pack in packs)
-    if not lying_there.keys() >= users.keys():  # saved since the listing, unless it is missing
+    drafted = {pack for draft in line.drafts().values() for pack in draft.made.packs}
+    if not lying_there.keys() >= users.keys() | drafted:  # saved since the listing, unless it is missing
         lying_there = lying(line.home.store, line.name)[line.name]
     if not lying_there and not line.versions.head:
         return None
@@ -112,8 +115,10 @@ def _measure(line: Line, lying_there: Mapping[str, StoredObject]) -> ModelUsage 
         logical = _logical(known) if number in needs else 0
         rows.append(VersionUsage(number, logical, stored, sum(sizes.values()), exclusive))
         seen.update(packs)
-    leftover = sum(size for pack, size in listed.items() if pack not in users)
-    return ModelUsage(line.name, tuple(rows), sum(row.logical for row in rows), sum(listed.values()), leftover)
+    drafts = sum(size for pack, size in listed.items() if pack in drafted)
+    leftover = sum(size for pack, size in listed.items() if pack not in users) - drafts
+    logical, stored = sum(row.logical for row in rows), sum(listed.values())
+    return ModelUsage(line.name, tuple(rows), logical, stored, leftover, drafts)
 
 
 def _logical(known: versions.Line) -> int:

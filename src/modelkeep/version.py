@@ -139,9 +139,9 @@ def content_digest(files: tuple[FileFacts, ...]) -> str:
     return digest_of("modelkeep content 1", *lines)
 
 
-def identity_digest(content: str, record: bytes, number: int) -> str:
-    """The digest that is a version: its content, the bytes of its record, and its number."""
-    return digest_of("modelkeep version 1", content, digest(record), str(number))
+def identity_digest(content: str, record: bytes, named: int | str) -> str:
+    """The digest that is a version: its content, the bytes of its record, and its number; of a draft, its id."""
+    return digest_of("modelkeep version 1", content, digest(record), str(named))
 
 
 @attrs.frozen

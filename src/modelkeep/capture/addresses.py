@@ -15,7 +15,8 @@ _SCHEMES = frozenset({"http", "https", "ssh", "git", "svn", "ftp"})
 def without_credentials(address: object) -> str | None:
     """*address* as it can be shown: scheme, host, port and path; None where that cannot be told for certain.
 
-    The user ``git`` of an SSH address stays, since everybody has that one.
+    The user ``git`` of an SSH address stays, since everybody has that one. Nothing is guessed, as `redaction.parted`
+    does: this is for addresses that programs wrote.
 
     Example:
         >>> without_credentials("https://ada:s3cret@git.example.org/a/b.git?token=x#y")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from modelkeep.capture.functions import function_facts
-from modelkeep.capture.git import checkout
+from modelkeep.capture.git import checkout, is_untracked, root_of
 from modelkeep.capture.notebook import executed_cells
 from modelkeep.capture.sourcefiles import imported_files
 from modelkeep.capture.sources import file_of
@@ -32,17 +30,15 @@ def code_facts(
     """
     here = folder or _folder_of(function)
     found = checkout(here, diff=diff)
-    facts = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in attrs.asdict(found, recurse=False).items()
-        if name != "root" and value is not None and value != ()
-    }
-    notes = list(found.notes)
-    root = found.root or _around(here)
+    facts, notes = found.to_json(), list(found.notes)
+    root = root_of(here) or _around(here)
     if function is not None:
         said = _guarded("function", notes, function_facts, function, root) or {}
         notes += said.pop("notes", [])
         facts["function"] = said
+        if found.commit is not None and said.get("file") and is_untracked(root, said["file"]):
+            facts |= {"dirty": True, "changed": [*facts.get("changed", []), said["file"]]}
+            notes.append("git: the file of the function is in no commit, for Git does not track it")
     if cells:
         _listed(facts, "cells", notes, _guarded("cells", notes, executed_cells))
     if files and found.commit is None:

@@ -6,12 +6,14 @@ metadata of each, as `importlib.metadata` does, takes many times as long.
 
 from __future__ import annotations
 
+import json  # here, not where it is needed: a fork would find the lock of an import that a thread had begun
 import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from modelkeep.capture.addresses import without_credentials
 from modelkeep.releasenumbers import is_distribution_name, is_version_text, normalized
 
 _MAX_ENTRIES = 50_000  # of one folder on the path; a folder of data beside a script may hold millions
@@ -182,8 +184,6 @@ def _direct(one: Found) -> dict[str, Any] | None:
     path = f"{one.folder}/{one.metadata}/direct_url.json"
     if not os.path.exists(path):  # noqa: PTH110  most have none; an exception for each would cost more than the scan
         return {"kind": "editable"} if _is_developed(one) else None
-    import json  # few have one
-
     raw = _read(path, _MAX_DIRECT + 1) or b""
     try:
         said = json.loads(raw) if len(raw) <= _MAX_DIRECT else None
@@ -205,8 +205,6 @@ def _is_egg(one: Found) -> bool:
 
 
 def _kind(said: dict[str, Any]) -> dict[str, Any]:
-    from modelkeep.capture.addresses import without_credentials
-
     address = without_credentials(said.get("url"))
     kept: dict[str, Any] = {"kind": "unknown"} if address is None else {"kind": "unknown", "url": address}
     match said:

@@ -17,7 +17,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelkeep.capture.sources import NoSourceError, Source, file_of, is_project, place_in, source_of, was_changed
+from modelkeep.capture.sources import (
+    NoSourceError,
+    Source,
+    file_of,
+    is_own,
+    is_project,
+    place_in,
+    source_of,
+    was_changed,
+)
 from modelkeep.capture.syntax import syntax_digest
 from modelkeep.digest import digest, digest_of
 from modelkeep.redaction import looks_secret, redacted
@@ -126,7 +135,7 @@ def _is_ours(names: Mapping[str, Any], decorator: ast.expr) -> bool:
         return False
     owner = names.get(chain[0], _MISSING)
     module = getattr(owner, "__name__", "") if isinstance(owner, types.ModuleType) else type(owner).__module__
-    return owner is _MISSING or module.partition(".")[0] == "modelkeep"
+    return owner is _MISSING or is_own(module)
 
 
 # -- names ---------------------------------------------------------------------------------------------------------

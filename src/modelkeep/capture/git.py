@@ -20,6 +20,7 @@ from pathlib import Path
 
 import attrs
 
+from modelkeep.code import Code
 from modelkeep.redaction import redacted, remote_without_credentials
 
 TIME_OUT = 2.0  # seconds, for all calls together
@@ -59,40 +60,16 @@ _SET = {
 }
 
 
-@attrs.frozen(kw_only=True)
-class Checkout:
-    """What is known of a working tree; None is unknown, and a note says why.
-
-    Args:
-        root: its folder.
-        commit: hexadecimal; None before the first.
-        branch: None if no branch is checked out.
-        remote: without credentials.
-        dirty: whether tracked files differ from the commit.
-        changed: their names, relative to the root; the first hundred.
-        diff: of tracked files, if it was asked for; redacted.
-        notes: why something is unknown.
-    """
-
-    root: Path | None = None
-    commit: str | None = None
-    branch: str | None = None
-    remote: str | None = None
-    dirty: bool | None = None
-    changed: tuple[str, ...] = ()
-    diff: str | None = None
-    notes: tuple[str, ...] = ()
-
-
 class _UnansweredError(Exception):
     """Git gave no answer; the text says why."""
 
 
-_known: dict[Path, tuple[float, Checkout]] = {}
+_known: dict[Path, tuple[float, Code]] = {}
 _settings_of: dict[Path, tuple[float, list[tuple[str, str, str]]]] = {}
+_tracked: set[tuple[Path, str]] = set()
 
 
-def checkout(folder: Path, *, diff: bool = False) -> Checkout:
+def checkout(folder: Path, *, diff: bool = False) -> Code:
     """What Git says of the working tree that *folder* lies in; never an error.
 
     Args:
@@ -105,7 +82,7 @@ def checkout(folder: Path, *, diff: bool = False) -> Checkout:
     """
     root = root_of(folder)
     if root is None:
-        return Checkout(notes=("git: unknown: not in a Git repository",))
+        return Code(notes=("git: unknown: not in a Git repository",))
     deadline = time.monotonic() + TIME_OUT
     kept = _known.get(root)
     if kept and time.monotonic() - kept[0] < _FRESH:
@@ -114,6 +91,24 @@ def checkout(folder: Path, *, diff: bool = False) -> Checkout:
         found = _asked(root, deadline)
         _known[root] = (time.monotonic(), found)
     return _with_diff(found, root, deadline) if diff else found
+
+
+def is_untracked(root: Path, place: str) -> bool:
+    """Whether Git says that it does not know a file, so that no commit holds it; never an error.
+
+    Args:
+        root: of the working tree.
+        place: of the file in it, with ``/``.
+    """
+    if (root, place) in _tracked:
+        return False
+    try:
+        known = _git(root, ["ls-files", "-z", "--", f":(literal){place}"], time.monotonic() + TIME_OUT)
+    except _UnansweredError:
+        return False
+    if known:
+        _tracked.add((root, place))
+    return not known
 
 
 def root_of(folder: Path) -> Path | None:
@@ -125,11 +120,11 @@ def root_of(folder: Path) -> Path | None:
         return None
 
 
-def _asked(root: Path, deadline: float) -> Checkout:
+def _asked(root: Path, deadline: float) -> Code:
     try:
         settings = _settings(root, deadline)
     except _UnansweredError as error:
-        return Checkout(root=root, notes=(f"git: unknown: {error}",))
+        return Code(notes=(f"git: unknown: {error}",))
     remote, filters = _remote(settings), _own_filters(settings)
     note = ("git: filters in the repository's own configuration were not run",) if filters else ()
     options = [part for name in filters for part in _without_filter(name)]
@@ -174,7 +169,7 @@ def _without_filter(name: str) -> list[str]:
     return [part for setting in (*empty, f"filter.{name}.required=false") for part in ("-c", setting)]
 
 
-def _status(root: Path, options: list[str], remote: str | None, notes: tuple[str, ...], deadline: float) -> Checkout:
+def _status(root: Path, options: list[str], remote: str | None, notes: tuple[str, ...], deadline: float) -> Code:
     command = [
         *options,
         "status",
@@ -198,8 +193,7 @@ def _status(root: Path, options: list[str], remote: str | None, notes: tuple[str
         notes = (*notes, "git: there is no commit yet")
     if heads.get("head") == "(detached)":
         notes = (*notes, "git: no branch is checked out")
-    return Checkout(
-        root=root,
+    return Code(
         commit=_unless(heads.get("oid"), "(initial)"),
         branch=_unless(heads.get("head"), "(detached)"),
         remote=remote,
@@ -213,15 +207,15 @@ def _unless(value: str | None, word: str) -> str | None:
     return None if value is None or value == word else redacted(value[:_LONGEST_NAME])
 
 
-def _commit_alone(root: Path, remote: str | None, notes: tuple[str, ...], deadline: float) -> Checkout:
+def _commit_alone(root: Path, remote: str | None, notes: tuple[str, ...], deadline: float) -> Code:
     try:
         commit, branch = _git(root, ["rev-parse", "HEAD", "--abbrev-ref", "HEAD"], deadline).split()
     except (_UnansweredError, ValueError):
-        return Checkout(root=root, remote=remote, notes=notes)
-    return Checkout(root=root, commit=commit, branch=_unless(branch, "HEAD"), remote=remote, notes=notes)
+        return Code(remote=remote, notes=notes)
+    return Code(commit=commit, branch=_unless(branch, "HEAD"), remote=remote, notes=notes)
 
 
-def _with_diff(found: Checkout, root: Path, deadline: float) -> Checkout:
+def _with_diff(found: Code, root: Path, deadline: float) -> Code:
     if found.commit is None:
         return attrs.evolve(found, notes=(*found.notes, "diff: unknown: there is no commit to compare with"))
     try:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from modelkeep.capture.sources import place_in
+from modelkeep.capture.sources import is_own, place_in
 from modelkeep.digest import digest
 from modelkeep.redaction import redacted
 
@@ -48,9 +48,9 @@ def imported_files(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _places(root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    for module in list(sys.modules.values()):
+    for name, module in list(sys.modules.items()):
         try:
-            file = vars(module).get("__file__")
+            file = None if is_own(name) else vars(module).get("__file__")
         except TypeError:  # not every entry is a module
             continue
         if isinstance(file, str) and file.endswith(".py") and (place := place_in(os.path.abspath(file), root)):  # noqa: PTH100

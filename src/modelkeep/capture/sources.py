@@ -119,8 +119,15 @@ def file_of(thing: types.FunctionType | type) -> str | None:
     return getattr(module, "__file__", None) or ("<cell>" if getattr(module, "__name__", "") == "__main__" else None)
 
 
+def is_own(module: str | None) -> bool:
+    """Whether a module is one of modelkeep: a checkout of it may lie within a project, and is no code of a training."""
+    return (module or "").partition(".")[0] == "modelkeep"
+
+
 def is_project(file: str | None, module: str | None, root: Path) -> bool:
     """Whether code in *file* belongs to the project below *root*; cells and consoles do."""
+    if is_own(module):
+        return False
     return place_in(file, root) is not None or (module == "__main__" and not os.path.exists(file or ""))  # noqa: PTH110
 
 

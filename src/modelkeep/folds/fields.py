@@ -6,6 +6,7 @@ from reprlib import repr as shown  # short, and safe however deep a value is nes
 from typing import Any
 
 from modelkeep.digest import is_digest
+from modelkeep.entry import is_id, is_time
 from modelkeep.errors import InvalidError
 from modelkeep.ref import Label, check_alias, check_kind
 from modelkeep.version import Place, is_count, is_pack
@@ -56,6 +57,20 @@ def text(value: Any) -> str:
     return value
 
 
+def identifier(value: Any) -> str:
+    """An id: 32 hexadecimal digits."""
+    if not is_id(text(value)):
+        raise ValueError(f"{shown(value)} is no id")
+    return str(value)
+
+
+def time(value: Any) -> str:
+    """A time as entries write it."""
+    if not is_time(text(value)):
+        raise ValueError(f"{shown(value)} is no time")
+    return str(value)
+
+
 def maybe_label(value: Any) -> str | None:
     """A semantic version, or None."""
     try:
@@ -81,7 +96,7 @@ def alias(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    """The kind of a variant."""
+    """The kind of a variant or draft."""
     try:
         return check_kind(text(value))
     except InvalidError as error:
@@ -105,6 +120,18 @@ def maybe_object(value: Any) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise ValueError(f"{shown(value)} is no object")
     return value
+
+
+def object_or_nothing(value: Any) -> dict[str, Any] | None:
+    """A JSON object; anything else counts as left out, for what was legal before the field was known stays legal."""
+    return value if isinstance(value, dict) else None
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{shown(value)} is no list of names")  # noqa: TRY004  one error for every fault
+    return tuple(text(part) for part in value)
 
 
 def move(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import attrs
 
@@ -25,6 +26,46 @@ class Holder:
     actor: str
 
 
+@attrs.frozen
+class Verdict:
+    """What somebody says of a version now.
+
+    Args:
+        actor: who says it.
+        approves: whether it may be promoted.
+        identity: the version that was looked at.
+        time: when it was said.
+    """
+
+    actor: str
+    approves: bool
+    identity: str
+    time: str
+
+
+@attrs.frozen
+class Review:
+    """What is said of a version now.
+
+    Args:
+        requested_by: who asked for a review; None: nobody, or it was withdrawn.
+        reviewers: who was asked, if anybody was named.
+        verdicts: one for each who gave one and did not withdraw it, in the order in which they came.
+    """
+
+    requested_by: str | None = None
+    reviewers: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+    def verdict_of(self, actor: str) -> Verdict | None:
+        """What *actor* says, or None."""
+        return next((verdict for verdict in self.verdicts if verdict.actor == actor), None)
+
+    def without(self, actor: str) -> Review:
+        """The same without what *actor* says."""
+        return attrs.evolve(self, verdicts=tuple(verdict for verdict in self.verdicts if verdict.actor != actor))
+
+
 @attrs.define
 class Releases:
     """What the entries of `releases` add up to.
@@ -36,6 +77,7 @@ class Releases:
         held: versions that must not be purged.
         aliased: versions that ever stood under an alias.
         latest: the latest time of any delete so far, so that a slow clock does not make one look old.
+        reviews: what is said of versions, by number.
     """
 
     stacks: dict[str, tuple[Holder, ...]] = attrs.Factory(dict)
@@ -44,11 +86,18 @@ class Releases:
     held: set[int] = attrs.Factory(set)
     aliased: set[int] = attrs.Factory(set)
     latest: str = ""
+    reviews: dict[int, Review] = attrs.Factory(dict)
 
     def copy(self) -> Releases:
         """See `State.copy`."""
         return Releases(
-            dict(self.stacks), dict(self.deleted), dict(self.purged), set(self.held), set(self.aliased), self.latest
+            dict(self.stacks),
+            dict(self.deleted),
+            dict(self.purged),
+            set(self.held),
+            set(self.aliased),
+            self.latest,
+            dict(self.reviews),
         )
 
     def note_loss(self) -> None:
@@ -66,6 +115,14 @@ class Releases:
     def stacked(self) -> set[int]:
         """The versions that stand under an alias, or that a rollback may come back to."""
         return {holder.number for stack in tuple(self.stacks.values()) for holder in stack}
+
+    def review(self, number: int) -> Review:
+        """What is said of a version."""
+        return self.reviews.get(number, Review())
+
+    def stands(self, alias: str, number: int) -> bool:
+        """Whether a version stands under *alias*, or stood there and was not rolled back."""
+        return any(holder.number == number for holder in self.stacks.get(alias, ()))
 
     def rolled_back(self, alias: str) -> tuple[Holder, ...]:
         """The stack after one rollback: down to the next version that is neither deleted nor purged, or empty."""
@@ -86,6 +143,7 @@ class SetAlias(Op):
         at: where its manifest lies.
         how: ``promote`` or ``rollback``.
         reason: the digest of a text that says why.
+        evidence: of a promote that a policy asked something of, by what policy, and what was found.
     """
 
     op: ClassVar[str] = "alias"
@@ -95,6 +153,7 @@ class SetAlias(Op):
     at: Place = attrs.field(converter=fields.place)
     how: str = attrs.field(default="promote", converter=fields.move)
     reason: str | None = attrs.field(default=None, converter=fields.maybe_digest)
+    evidence: dict[str, Any] | None = attrs.field(default=None, converter=fields.object_or_nothing)
 
     def check(self, state: Releases) -> None:
         """See `Op.check`."""
@@ -253,4 +312,114 @@ class Purge(_OfOneVersion):
         state.purged[self.number] = self.rule
 
 
-RULES = rules_of(Releases, SetAlias, Unalias, Repin, Delete, Restore, Hold, Unhold, Purge)
+def alias_moves(ops: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, int | None]]:
+    """The moves of aliases among the operations of an entry: which, how, and the version that it moved to, if any."""
+    for op in ops:
+        if op["op"] == SetAlias.op:
+            yield op["alias"], op.get("how", "promote"), op["number"]
+        elif op["op"] == Unalias.op:
+            yield op["alias"], "unset", None
+
+
+# -- gates and reviews -------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class _Skippable(Op):
+    """What releases before it may leave out when they read; they cannot write after it, so none promotes past it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Op.to_json`."""
+        return {**super().to_json(), "skippable": True}
+
+
+@attrs.frozen
+class Refuse(_Skippable):
+    """A promote was refused by the policy; no alias moves.
+
+    Args:
+        alias: the name that was to move.
+        number: the version that it was to move to.
+        identity: that version's digest.
+        evidence: by what policy, and what was found.
+        reason: the digest of a text that says why it was tried.
+    """
+
+    op: ClassVar[str] = "refuse"
+    alias: str = attrs.field(converter=fields.alias)
+    number: int = attrs.field(converter=fields.number)
+    identity: str = attrs.field(converter=fields.digest)
+    evidence: dict[str, Any] | None = attrs.field(default=None, converter=fields.object_or_nothing)
+    reason: str | None = attrs.field(default=None, converter=fields.maybe_digest)
+
+
+@attrs.frozen
+class _OfReview(_Skippable):
+    number: int = attrs.field(converter=fields.number)
+    identity: str = attrs.field(converter=fields.digest)
+    reason: str | None = attrs.field(default=None, converter=fields.maybe_digest)
+
+    def check(self, state: Releases) -> None:
+        """See `Op.check`."""
+        require(self.number not in state.purged, f"version {self.number} is purged")
+        require(self.number not in state.deleted, f"version {self.number} is deleted")
+
+
+@attrs.frozen
+class Request(_OfReview):
+    """Somebody asks for a review, of these or of anybody."""
+
+    op: ClassVar[str] = "request"
+    reviewers: tuple[str, ...] = attrs.field(default=(), converter=fields.names)
+
+    def apply(self, state: Releases, entry: Entry) -> None:
+        """See `Op.apply`."""
+        known = state.review(self.number)
+        state.reviews[self.number] = attrs.evolve(known, requested_by=entry.actor, reviewers=self.reviewers)
+
+
+@attrs.frozen
+class _Verdict(_OfReview):
+    approves: ClassVar[bool]
+
+    def apply(self, state: Releases, entry: Entry) -> None:
+        """See `Op.apply`."""
+        others = state.review(self.number).without(entry.actor)
+        verdict = Verdict(entry.actor, self.approves, self.identity, entry.time)
+        state.reviews[self.number] = attrs.evolve(others, verdicts=(*others.verdicts, verdict))
+
+
+@attrs.frozen
+class Approve(_Verdict):
+    """The actor finds that the version may be promoted; what they said before is over."""
+
+    op: ClassVar[str] = "approve"
+    approves: ClassVar[bool] = True
+
+
+@attrs.frozen
+class Reject(_Verdict):
+    """The actor finds that the version must not be promoted; what they said before is over."""
+
+    op: ClassVar[str] = "reject"
+    approves: ClassVar[bool] = False
+
+
+@attrs.frozen
+class Withdraw(_OfReview):
+    """The actor takes back what they said; if they said nothing, the request that they made."""
+
+    op: ClassVar[str] = "withdraw"
+
+    def apply(self, state: Releases, entry: Entry) -> None:
+        """See `Op.apply`."""
+        known = state.review(self.number)
+        if known.verdict_of(entry.actor):
+            state.reviews[self.number] = known.without(entry.actor)
+        elif known.requested_by == entry.actor:
+            state.reviews[self.number] = attrs.evolve(known, requested_by=None, reviewers=())
+
+
+_IN_USE = (SetAlias, Unalias, Repin, Delete, Restore, Hold, Unhold, Purge)
+_REVIEWED = (Refuse, Request, Approve, Reject, Withdraw)
+RULES = rules_of(Releases, *_IN_USE, *_REVIEWED)

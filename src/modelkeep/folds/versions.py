@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 import attrs
 
@@ -16,9 +16,12 @@ from modelkeep.version import Place, transaction_of
 MAX_SHARED = 32  # packs of other saves that one version may need; beyond, a save writes the least shared ones anew
 
 
+M = TypeVar("M")
+
+
 @attrs.frozen
-class VariantLine:
-    """One variant as the journal tells it.
+class Apart(Generic[M]):
+    """What has packs of its own and no number, a variant or a draft, as the journal tells it.
 
     Args:
         made: the operation that appended it.
@@ -26,11 +29,13 @@ class VariantLine:
         actor: by whom.
     """
 
-    made: Variant
+    made: M
     time: str
     actor: str
 
 
+VariantLine: TypeAlias = "Apart[Variant]"
+DraftLine: TypeAlias = "Apart[Draft]"
 _NO_VARIANTS: Final[Mapping[str, VariantLine]] = {}  # one for the many versions that have none
 
 
@@ -78,7 +83,10 @@ class Versions:
         condemned: packs that no entry may name any more, for ever.
         purged: versions whose packs an entry condemned, as that entry says.
         left: packs in which versions lay before they were moved; bytes that nobody needs may lie there.
-        apart: the transactions of variants, whose packs no other entry may name.
+        apart: the transactions of variants and drafts, whose packs no other entry may name.
+        began: whether the model ever took saves.
+        drafts: what was kept without a number, by id, also what was dropped.
+        dropped: the ids of drafts that are no more.
         highest: the highest number given.
         lost: sealed entries since then, each of which may hide a version.
         highest_label: the highest label ever used.
@@ -94,7 +102,10 @@ class Versions:
     lost: int = 0
     highest_label: Label | None = None
     apart: set[str] = attrs.Factory(set)
-    # transactions of all packs that were ever named; kept from the first variant on, as most models never have one
+    began: bool = False
+    drafts: dict[str, DraftLine] = attrs.Factory(dict)
+    dropped: set[str] = attrs.Factory(set)
+    # transactions of all packs that were ever named; kept from the first variant or draft on: few models have one
     _named: set[str] | None = attrs.field(default=None, eq=False, repr=False, alias="named")
 
     def copy(self) -> Versions:
@@ -102,6 +113,8 @@ class Versions:
         return attrs.evolve(
             self,
             lines=dict(self.lines),
+            drafts=dict(self.drafts),
+            dropped=set(self.dropped),
             labels=dict(self.labels),
             condemned=set(self.condemned),
             purged=set(self.purged),
@@ -122,11 +135,17 @@ class Versions:
         """The label that a bump of *part* gives: counted from the highest ever used; the first is 1.0.0."""
         return str(self.highest_label.bump(part) if self.highest_label else Label(1, 0, 0))
 
+    def kept_drafts(self) -> dict[str, DraftLine]:
+        """The drafts that were not dropped, by id, in the order in which they came."""
+        drafts, dropped = list(self.drafts.items()), self.dropped  # other threads may fold on
+        return {name: draft for name, draft in drafts if name not in dropped}
+
     def is_named(self, transaction: str) -> bool:
         """Whether an entry named a pack of *transaction*."""
         if self._named is None:
             packs = (pack for line in self.lines.values() for pack in line.packs)
-            self._named = {transaction_of(pack) for pack in (*packs, *self.left)}
+            drafted = (pack for draft in self.drafts.values() for pack in draft.made.packs)
+            self._named = {transaction_of(pack) for pack in (*packs, *drafted, *self.left)}
         return transaction in self._named
 
     def note_named(self, packs: Iterable[str]) -> None:
@@ -152,7 +171,7 @@ def check_packs(
     """The pack rule, checked on every try of every append to `versions`, and again by every reader.
 
     An entry may name a pack only if no earlier entry condemned it. It may condemn a pack only if, after it, no
-    version needs it, but for those that it says were purged. Condemned is for ever.
+    version needs it, but for those that it says were purged, and no draft that was not dropped. Condemned is for ever.
 
     Raises:
         IllegalError: the rule is broken; names the pack.
@@ -167,14 +186,26 @@ def check_packs(
     for number, line in state.lines.items():
         if number not in dead and not doomed.isdisjoint(line.packs):
             raise IllegalError(f"version {number} needs pack {min(doomed.intersection(line.packs))}")
+    for name, draft in state.kept_drafts().items() if state.drafts else ():
+        if not doomed.isdisjoint(draft.made.packs):
+            raise IllegalError(f"draft {name} needs pack {min(doomed.intersection(draft.made.packs))}")
 
 
 def _check_apart(state: Versions, packs: tuple[str, ...]) -> None:
-    """Raises `IllegalError` if one of *packs* is that of a variant: a variant shares none, in neither direction."""
+    """Raises `IllegalError` if one of *packs* is that of a variant or draft: these share none, in neither direction."""
     if state.apart:
         for pack in packs:
             if transaction_of(pack) in state.apart:
-                raise IllegalError(f"pack {pack} is that of a variant")
+                raise IllegalError(f"pack {pack} is that of a variant or draft")
+
+
+def _check_own(state: Versions, at: Place, packs: tuple[str, ...], what: str) -> None:
+    """Raises `IllegalError` unless *packs* are those of one transaction of which nobody named any."""
+    _check_layout(at, packs)
+    own = transaction_of(at.pack)
+    require({transaction_of(pack) for pack in packs} == {own}, f"a {what} has packs of one transaction")
+    require(not state.is_named(own), f"packs of transaction {own} were named before")
+    check_packs(state, named=packs)
 
 
 def _check_layout(at: Place, packs: tuple[str, ...]) -> None:
@@ -200,7 +231,7 @@ class Open(Op):
     def apply(self, state: Versions, entry: Entry) -> None:
         """See `Op.apply`."""
         del entry
-        state.is_open = True
+        state.is_open = state.began = True
 
 
 @attrs.frozen
@@ -353,19 +384,73 @@ class Variant(Op):
         require(line is not None, f"there is no version {self.number}")
         require(self.number not in state.purged, f"version {self.number} was purged")
         require(line is not None and self.kind not in line.variants, f"version {self.number} has a {self.kind} already")
-        _check_layout(self.at, self.packs)
-        own = transaction_of(self.at.pack)
-        require({transaction_of(pack) for pack in self.packs} == {own}, "a variant has packs of one transaction")
-        require(not state.is_named(own), f"packs of transaction {own} were named before")
-        check_packs(state, named=self.packs)
+        _check_own(state, self.at, self.packs, "variant")
 
     def apply(self, state: Versions, entry: Entry) -> None:
         """See `Op.apply`."""
         line = state.lines[self.number]
-        variants = {**line.variants, self.kind: VariantLine(self, entry.time, entry.actor)}
+        variants = {**line.variants, self.kind: Apart(self, entry.time, entry.actor)}
         state.lines[self.number] = attrs.evolve(line, packs=(*line.packs, *self.packs), variants=variants)
         state.apart.add(transaction_of(self.at.pack))
         state.note_named(self.packs)
+
+
+@attrs.frozen
+class Draft(Op):
+    """What is kept without a number, such as a run that failed, with packs of its own; until it is dropped.
+
+    Args:
+        id: what names it, for ever.
+        kind: what it is: ``run``.
+        registry: the id of the registry in which it is kept: pushes do not carry its packs.
+        identity: the digest of content, record and *id*.
+        content: the digest of its files.
+        at: where its manifest lies.
+        packs: all packs that it needs.
+        size: the bytes of its files, uncompressed.
+        expires: from when on a collector may drop it.
+    """
+
+    op: ClassVar[str] = "draft"
+    id: str = attrs.field(converter=fields.identifier)
+    kind: str = attrs.field(converter=fields.kind)
+    registry: str = attrs.field(converter=fields.text)
+    identity: str = attrs.field(converter=fields.digest)
+    content: str = attrs.field(converter=fields.digest)
+    at: Place = attrs.field(converter=fields.place)
+    packs: tuple[str, ...] = attrs.field(converter=fields.packs)
+    size: int = attrs.field(converter=fields.count)
+    expires: str = attrs.field(converter=fields.time)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        require(state.is_open, "the model is closed")
+        require(self.id not in state.drafts, f"draft {self.id} is there already")
+        _check_own(state, self.at, self.packs, "draft")
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        state.drafts[self.id] = Apart(self, entry.time, entry.actor)
+        state.apart.add(transaction_of(self.at.pack))
+        state.note_named(self.packs)
+
+
+@attrs.frozen
+class Drop(Op):
+    """A draft is no more: nobody needs its packs."""
+
+    op: ClassVar[str] = "drop"
+    id: str = attrs.field(converter=fields.identifier)
+
+    def check(self, state: Versions) -> None:
+        """See `Op.check`."""
+        require(self.id in state.drafts, f"there is no draft {self.id}")
+        require(self.id not in state.dropped, f"draft {self.id} was dropped already")
+
+    def apply(self, state: Versions, entry: Entry) -> None:
+        """See `Op.apply`."""
+        del entry
+        state.dropped.add(self.id)
 
 
 @attrs.frozen
@@ -393,4 +478,4 @@ class Condemn(Op):
         state.purged.update(self.purged)
 
 
-RULES = rules_of(Versions, Open, Close, Create, SetLabel, Move, Variant, Condemn)
+RULES = rules_of(Versions, Open, Close, Create, SetLabel, Move, Variant, Draft, Drop, Condemn)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from modelkeep.redaction import is_host, parted
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 
 
@@ -18,7 +20,7 @@ def is_url(text: str) -> bool:
 
 
 def redacted(url: str) -> str:
-    """A URL without user, password, query and fragment.
+    """A URL without user, password, query and fragment; “…” where it cannot be told what is secret.
 
     Example:
         >>> redacted("https://me:secret@host:8080/a/b.csv?sig=abc#x")
@@ -33,8 +35,5 @@ def _without(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if not mark:
         return scheme if re.fullmatch(r"[A-Za-z0-9+.-]*", scheme) else "…"
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    host, slash, path = rest.partition("/")
-    if "@" in path and "@" not in host and re.search(r":(?![0-9]*$)", host):  # a password with a slash
-        return f"{scheme}://{rest.rpartition('@')[2]}"
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    _, host, path = parted(rest)
+    return f"{scheme}://{host}{path}" if is_host(host) else f"{scheme}://…"

@@ -16,18 +16,23 @@ from modelkeep.errors import InvalidValueError, shown
 _MOST = 1 << 33  # bytes of a dataset of pyarrow that are read into memory
 _PARTS = 1000  # arrays in a list or dict
 
-_FAMILIES: dict[str, frozenset[str]] = {
-    "pandas": frozenset({"DataFrame", "Series"}),
-    "polars": frozenset({"DataFrame", "LazyFrame", "Series"}),
-    "pyarrow": frozenset({"Table", "RecordBatch", "Dataset", "ChunkedArray", "Array"}),
-    "numpy": frozenset({"ndarray"}),
-    "scipy": frozenset({"_spbase", "spmatrix", "sparray"}),
-    "torch": frozenset({"Tensor"}),
+Families = Mapping[str, tuple[str, ...]]  # classes by the top-level module that defines them, or a base of theirs
+_FAMILIES: Families = {
+    "pandas": ("DataFrame", "Series"),
+    "polars": ("DataFrame", "LazyFrame", "Series"),
+    "pyarrow": ("Table", "RecordBatch", "Dataset", "ChunkedArray", "Array"),
+    "numpy": ("ndarray",),
+    "scipy": ("_spbase", "spmatrix", "sparray"),
+    "torch": ("Tensor",),
 }
 
 
-def family(obj: object) -> str | None:
+def family(obj: object, families: Families = _FAMILIES) -> str | None:
     """Which library's data an object is, by the classes that it is made of; nothing is imported.
+
+    Args:
+        obj: anything.
+        families: what counts as data; without it all that facts are told of.
 
     Example:
         >>> import numpy as np
@@ -35,9 +40,9 @@ def family(obj: object) -> str | None:
         ('numpy', None)
     """
     for kind in type(obj).__mro__:
-        names = _FAMILIES.get(str(kind.__module__).partition(".")[0])
-        if names is not None and kind.__name__ in names:
-            return str(kind.__module__).partition(".")[0]
+        library = str(getattr(kind, "__module__", "")).partition(".")[0]
+        if kind.__name__ in families.get(library, ()):
+            return library
     return None
 
 
