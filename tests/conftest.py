@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,17 @@ from hypothesis import settings
 pytest.register_assert_rewrite("modelkeep.testing")
 
 collect_ignore = ["plugin"]  # a distribution of its own, installed and run by `test_plugin.py`
-pytest_plugins = ["servers.fixtures", "servers.sites"]
+pytest_plugins = ["servers.fixtures", "servers.sites", "trained.fixtures", "browser"]
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "untimed")
+
+
+def pytest_collection_finish() -> None:
+    """What the frameworks made when they were imported stays: no collection of garbage need look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,15 +13,18 @@ import numpy as np
 import modelkeep as mk
 from modelkeep._compact import plan_compaction
 from modelkeep.datasetversion import Dataset
-from modelkeep.errors import DeletedError, IntegrityError, UnknownDatasetError, UnknownModelError
+from modelkeep.errors import DeletedError, GateError, IntegrityError, UnknownDatasetError, UnknownModelError
+from modelkeep.failedrun import FailedRun
 from modelkeep.modelvariant import Variant
 from modelkeep.registry import Registry
+from modelkeep.runs import keep_failed
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.port import Store
 
 HARMLESS = ("leftover", "unlisted")
 LARGE = 64  # seeds from here on are of models that share tensors, and that a compaction makes smaller
 POLICY = "[retention]\nlast = 2\n"
+ASKS = '[models.churn.aliases.production]\napprovals = 1\nby_author = true\ngates = [{ size = "1 MB" }]\n'
 _FROM = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)  # a tensor of 80 KB
 
 
@@ -94,9 +97,53 @@ def _with_data(registry: Registry) -> None:
         keep(registry, seed)
 
 
+def _fail(registry: Registry) -> None:
+    """Keep a run that failed, as leaving its block does, and raise what keeping it met."""
+    run = registry.run("churn", params={"seed": 7})
+    run.log(loss=0.5)
+    keep_failed(run, ValueError("bad rows"))
+
+
+def _failed(registry: Registry) -> list[FailedRun]:
+    try:
+        return list(registry.model("churn").failed_runs())
+    except UnknownModelError:
+        return []
+
+
+def _with_runs(registry: Registry) -> None:
+    """A run that failed beside versions."""
+    _in_use(registry)
+    _fail(registry)
+
+
 def _deleted(registry: Registry) -> None:
     _in_use(registry)
     registry.get("churn:2").delete()
+
+
+def _ruled(registry: Registry) -> None:
+    """The policy asks for an approval, which a version has, and a gate."""
+    _in_use(registry)
+    registry.get("churn:1").review.approve()
+    registry.policy.set(ASKS)
+
+
+def refused(version: mk.ModelVersion, alias: str = "production") -> None:
+    """Promote what lacks an approval; raise what keeping the refusal met."""
+    try:
+        version.promote(alias)
+    except GateError as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+
+
+def _refusals(registry: Registry) -> int:
+    return sum(event.action == "refuse" for event in registry.model("churn").history())
+
+
+def _is_commented(registry: Registry) -> bool:
+    return any(event.text == "fine" for event in registry.model("churn").history())
 
 
 def _held(registry: Registry) -> None:
@@ -237,6 +284,15 @@ OPERATIONS = {
     "save with parts": Operation(lambda r: save(r, 9, **BESIDE), _has_parts),
     "reuse": Operation(lambda r: save(r, 9, reuse=True), lambda r: numbers(r) == [1, 2, 3, 4]),
     "promote": Operation(lambda r: one(r).promote("production", reason="why"), lambda r: holder(r) == 1),
+    "promote by rules": Operation(lambda r: one(r).promote("production"), lambda r: holder(r) == 1, _ruled),
+    "refuse": Operation(lambda r: refused(one(r, 2)), lambda r: _refusals(r) > 0 and holder(r) == 3, _ruled),
+    "request": Operation(
+        lambda r: one(r).review.request(["ada"], reason="why"), lambda r: one(r).review.opinions().reviewers == ("ada",)
+    ),
+    "approve": Operation(lambda r: one(r).review.approve(), lambda r: bool(one(r).review.opinions().approved)),
+    "reject": Operation(lambda r: one(r).review.reject(), lambda r: bool(one(r).review.opinions().rejected), _ruled),
+    "withdraw": Operation(lambda r: one(r).review.withdraw(), lambda r: not one(r).review.opinions().approved, _ruled),
+    "comment": Operation(lambda r: one(r).review.comment("fine"), _is_commented),
     "rollback": Operation(lambda r: r.model("churn").rollback("production"), lambda r: holder(r) == 2),
     "unset": Operation(lambda r: r.model("churn").unset("production"), lambda r: holder(r) is None),
     "delete": Operation(lambda r: one(r).delete(reason="old"), lambda r: one(r).deleted),
@@ -247,6 +303,9 @@ OPERATIONS = {
     "variant large": Operation(
         lambda r: one(r).add_variant(weights(LARGE), kind="half"), lambda r: "half" in one(r).variants, _grown
     ),
+    "fail first run": Operation(_fail, lambda r: len(_failed(r)) == 1, _nothing),
+    "fail run": Operation(_fail, lambda r: len(_failed(r)) == 2, _with_runs),
+    "drop run": Operation(lambda r: _failed(r)[0].drop(), lambda r: not _failed(r), _with_runs),
     "label": Operation(lambda r: one(r).set_label("2.0.0"), lambda r: one(r).label == "2.0.0"),
     "close": Operation(lambda r: r.model("churn").close(), lambda r: not r.model("churn").is_open),
     "open": Operation(lambda r: r.model("shut").open(), lambda r: r.model("shut").is_open),
@@ -277,6 +336,10 @@ def _is_open(registry: Registry, name: str) -> bool | None:
         return None
 
 
+def _said(version: mk.ModelVersion) -> str:
+    return str(version.review.opinions())
+
+
 def _seen_data(registry: Registry) -> list[int] | None:
     try:
         return kept(registry)
@@ -288,11 +351,12 @@ def snapshot(store: Store) -> dict[str, Any]:
     """What a new registry sees."""
     registry = Registry(store)
     seen: dict[str, Any] = {"numbers": numbers(registry), "kept": _seen_data(registry)}
+    seen["failed"] = [run.id for run in _failed(registry)]
     if seen["numbers"]:
         model = registry.model("churn")
         seen["aliases"] = {alias: version.number for alias, version in model.aliases.items()}
         seen["facts"] = [
-            (v.number, v.label, v.deleted, v.held, v.tags, v.measured, v.description, list(v.variants))
+            (v.number, v.label, v.deleted, v.held, v.tags, v.measured, v.description, list(v.variants), _said(v))
             for v in model.versions(deleted=True)
         ]
         seen["model"] = (model.is_open, model.title)
@@ -320,6 +384,10 @@ def faults(store: Store) -> list[str]:
         hidden = hidden[:1] if "models/guest/" in hidden else ()
     findings = [one for one in registry.storage.verify().findings if one.kind not in HARMLESS]
     found = [str(one) for one in findings if not one.key.startswith(hidden)]
+    runs = _failed(registry)
+    found += [
+        one.ref for one in runs if (one.params, one.history["loss"].last) != ({"seed": 7}, 0.5) or not one.verify()
+    ]
     for number in numbers(registry):
         version = one(registry, number)
         try:

@@ -15,11 +15,13 @@ import attrs
 import modelkeep as mk
 from modelkeep.errors import IntegrityError, InvalidValueError, UnknownModelError
 from modelkeep.layout import journal_prefix, model_prefix, pack_key
+from operations import refused
 from truth import NAME, facts, made, wrong
 
 SEED = 7
 LONG_AGO = 2 * 86_400  # seconds; beyond any grace
 RULES = "[retention]\nlast = 2\naliased = false\nlabelled = false"
+ASKS = "[models.churn.aliases.production]\napprovals = 1\nby_author = true"
 ROWS = 100  # entries of a tile
 
 Facts = dict[str, Any]
@@ -77,6 +79,13 @@ def _deleted(registry: mk.Registry) -> None:
     _three(registry)
     _version(registry, 3).delete(reason="poor")
     _version(registry, 1).hold()
+
+
+def _ruled(registry: mk.Registry) -> None:
+    """The policy asks for an approval, which the third version has."""
+    _three(registry)
+    _version(registry, 3).review.approve()
+    registry.policy.set(ASKS)
 
 
 def _closed(registry: mk.Registry) -> None:
@@ -144,6 +153,17 @@ OPERATIONS: dict[str, Operation] = {
     "save": Operation(_three, (lambda r: _save(r, 4, bump="patch"),)),
     "variant": Operation(_three, (lambda r: _version(r, 3).add_variant(made(SEED, 4), kind="int8", notes="by hand"),)),
     "promote": Operation(_three, (lambda r: _version(r, 3).promote("production", expect=2, reason="best"),)),
+    "promote by rules": Operation(_ruled, (lambda r: _version(r, 3).promote("production", reason="best"),)),
+    "refuse": Operation(_ruled, (lambda r: refused(_version(r, 1)),)),
+    "reviews": Operation(
+        _three,
+        (
+            lambda r: _version(r, 3).review.request(["ada"], reason="for Monday"),
+            lambda r: _version(r, 3).review.approve(reason="calibrated"),
+            lambda r: _version(r, 3).review.reject(),
+            lambda r: _version(r, 3).review.withdraw(),
+        ),
+    ),
     "rollback": Operation(_three, (lambda r: r.model(NAME).rollback("production", expect=2, reason="drift"),)),
     "unset": Operation(_three, (lambda r: r.model(NAME).unset("production", reason="off"),)),
     "delete": Operation(_three, (lambda r: _version(r, 3).delete(reason="poor"),)),
@@ -202,6 +222,7 @@ def _facts_of_one(model: mk.RegisteredModel, version: mk.ModelVersion) -> Facts:
     parts = wrong(version.load(), version.params)
     variants = {kind: [one.digest, wrong(one.load())] for kind, one in version.variants.items()}
     said = [version.held, version.deleted, version.tags, version.measured, version.description]
+    said.append(str(version.review.opinions()))
     return {"label": version.label, "params": version.params, "said": said, "wrong": parts, "variants": variants}
 
 

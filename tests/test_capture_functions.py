@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import modelkeep
 from modelkeep.capture.functions import function_facts
 from modelkeep.capture.syntax import syntax_digest
 
@@ -493,3 +494,11 @@ def test_a_script_has_one_name_and_digest_as_a_script_as_a_module_and_in_a_spawn
         found += json.loads(done.stdout)
     assert found == found[:1] * 6
     assert (found[0]["name"], list(found[0]["calls"])) == ("training:train", ["training:scale"])
+
+
+def test_what_records_is_no_code_of_the_project_even_where_it_lies_within() -> None:
+    def train() -> dict[str, Any]:
+        return {"registry": modelkeep.Registry, "sorted": function_facts}
+
+    root = Path(modelkeep.__file__).parent.parent.parent
+    assert [name for name in function_facts(train, root)["calls"] if name.startswith("modelkeep")] == []

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from modelkeep.capture import git
-from modelkeep.capture.git import Checkout, checkout
+from modelkeep.capture.git import checkout, root_of
+from modelkeep.code import Code
 
 WHO = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false")
 
@@ -37,7 +38,7 @@ def forget() -> None:
     git._settings_of.clear()
 
 
-def asked(folder: Path, *, diff: bool = False) -> Checkout:
+def asked(folder: Path, *, diff: bool = False) -> Code:
     forget()
     return checkout(folder, diff=diff)
 
@@ -80,10 +81,10 @@ def test_changed_staged_renamed_and_deleted_files_are_named(repository: Path) ->
 
 def test_a_folder_below_and_another_working_tree_are_found(repository: Path, tmp_path: Path) -> None:
     (repository / "src").mkdir()
-    assert asked(repository / "src").root == repository.resolve()
+    assert asked(repository / "src") == asked(repository)
     run(repository, "worktree", "add", "-q", "-b", "wide", str(tmp_path / "wide"))
     found = asked(tmp_path / "wide")
-    assert (found.branch, found.dirty, found.root) == ("wide", False, (tmp_path / "wide").resolve())
+    assert (found.branch, found.dirty, root_of(tmp_path / "wide")) == ("wide", False, (tmp_path / "wide").resolve())
 
 
 def test_a_submodule_is_a_repository_of_its_own_and_counts_where_its_commit_moved(

@@ -146,13 +146,12 @@ def test_the_seed_of_numpy_is_told_while_it_can_be_proved() -> None:
 def test_seed_state_and_flags_of_torch_are_told() -> None:
     code = "import torch; torch.manual_seed({seed}); torch.use_deterministic_algorithms({flag})\n"
     code += "torch.backends.cudnn.benchmark = {flag}; {more}"
-    first = told(code.format(seed=7, flag=True, more="pass"))
-    other = told(code.format(seed=7, flag=False, more="torch.rand(1)"))
-    assert first["initial"]["torch"] == other["initial"]["torch"] == 7
+    first = told(code.format(seed=2**64 - 1, flag=True, more="pass"))
+    other = told(code.format(seed=7, flag=False, more="torch.rand(1); torch.manual_seed(2**64 - 1); torch.rand(1)"))
+    assert first["initial"]["torch"] == other["initial"]["torch"] == str(2**64 - 1)
     assert first["states"]["torch"] != other["states"]["torch"]
     for name in ("torch.deterministic_algorithms", "cudnn.benchmark"):
         assert (first["flags"][name], other["flags"][name]) == (True, False)
-    assert told(code.format(seed=2**64 - 1, flag=True, more="pass"))["initial"]["torch"] == str(2**64 - 1)
 
 
 def test_flags_of_jax_are_told() -> None:

@@ -166,8 +166,27 @@ def test_no_installed_file_and_no_hidden_one_is_in_a_snapshot_of_this_process() 
     files, _ = imported_files(root)
     paths = [str(file["path"]) for file in files]
     assert "tests/test_code.py" in paths
+    assert [path for path in paths if path.startswith("src/modelkeep")] == []
     assert [path for path in paths if "site-packages" in path or "/." in f"/{path}" or not path.endswith(".py")] == []
     assert imported_files(Path(sys.prefix))[0] == []
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_function_in_a_file_that_no_commit_holds_is_no_clean_code(tmp_path: Path, *, tracked: bool) -> None:
+    script = SCRIPT.replace("six_like, features, settings_secret", "features")
+    (tmp_path / "features.py").write_text("def scale(x):\n    return x\n")
+    (tmp_path / "main.py").write_text(textwrap.dedent(script), encoding="utf-8")
+    ada = ("-c", "user.name=ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false")
+    for words in (
+        ["init", "-q"],
+        ["add", "features.py", *(["main.py"] if tracked else [])],
+        ["commit", "-qm", "first"],
+    ):
+        subprocess.run(["git", *ada, *words], cwd=tmp_path, check=True, capture_output=True)
+    found = run_project(tmp_path, script)
+    assert found["dirty"] is not tracked
+    assert found.get("changed", []) == ([] if tracked else ["main.py"])
+    assert any("does not track it" in note for note in found.get("notes", [])) is not tracked
 
 
 def test_files_are_left_out_where_there_is_a_commit_and_unless_asked_for(tmp_path: Path) -> None:

@@ -316,6 +316,18 @@ def test_a_first_save_without_an_answer_is_settled_though_a_collection_takes_its
     assert asked.done
 
 
+def test_a_collection_without_an_answer_is_settled_where_nothing_but_an_upload_is(
+    registry: mk.Registry, store: MemoryStore, clock: Clock
+) -> None:
+    registry.save({"w": np.ones(3)}, "other")
+    store.put_pack(pack_key("churn", f"{'ab' * 16}-1"), [b"half a save"])
+    clock.later(2 * DAY)
+    with pytest.raises(UnsettledError) as caught:
+        mk.Registry(Deaf(store), system=clock.system()).storage.collect()
+    assert registry.settle(caught.value.token).committed is False
+    assert [removal.bytes for removal in mk.Registry(store, system=clock.system()).storage.collect().removals] == [11]
+
+
 @pytest.mark.parametrize("sister", ["releases", "notes"])
 def test_what_a_newest_entry_named_that_is_gone_is_left_if_another_journal_has_seen_it(
     registry: mk.Registry, store: MemoryStore, clock: Clock, sister: str

@@ -22,7 +22,7 @@ import pytest
 import modelkeep as mk
 from modelkeep.errors import UnknownModelError
 
-KILLS = int(os.environ.get("MODELKEEP_KILLS", "25"))
+KILLS = int(os.environ.get("MODELKEEP_KILLS", "15"))
 LONGEST = 0.05  # seconds that the victim lives after its first mark; some ten saves
 SIZE = 400_000  # numbers of 8 bytes: writing and syncing them is most of a save, and most of the victim's life
 

@@ -18,6 +18,7 @@ import pytest
 import modelkeep as mk
 from modelkeep.datasetversion import Dataset
 from modelkeep.errors import (
+    ClosedError,
     ConflictError,
     DeletedError,
     IntegrityError,
@@ -37,6 +38,7 @@ from modelkeep.stores.port import Store
 from modelkeep.stores.wrappers import Recording, Wrapper
 
 NOW = timedelta(0)
+NOW_AND_LATER = "2999-01-01"
 LINE = "datasets/sales"
 
 
@@ -427,3 +429,100 @@ def test_a_small_dataset_takes_two_writes_and_is_opened_by_two_reads_when_warm()
     store.requests.clear()
     assert registry.dataset("sales").kept
     assert [verb for verb, _ in store.requests] == ["get", "get"]
+
+
+# -- the line as a whole -----------------------------------------------------------------------------------------
+
+
+def test_a_closed_dataset_takes_no_saves_and_is_listed_again_once_it_is_open(
+    registry: mk.Registry, store: Store
+) -> None:
+    [first] = keep(registry, 1)
+    first.promote("golden")
+    line = registry.dataset_line("sales")
+    line.close()
+    assert not line.is_open
+    assert (registry.datasets(), mk.Registry(store).datasets()) == ([], [])
+    for known in (registry, mk.Registry(store)):
+        with pytest.raises(
+            ClosedError, match=r"'sales' was closed; open it again with registry.dataset_line\('sales'\)"
+        ):
+            keep(known, 2)
+    with pytest.raises(ClosedError, match="'sales' is closed already"):
+        line.close()
+    assert loads(mk.Registry(store), "sales@golden", 1)
+    assert mk.Registry(store).storage.verify().ok
+    line.open()
+    assert registry.datasets() == ["sales"]
+    assert [one.number for one in keep(registry, 2)] == [2]
+    with pytest.raises(ConflictError, match="'sales' is open"):
+        line.open()
+
+
+def test_a_line_of_a_dataset_has_a_title_a_history_and_versions_that_are_datasets(registry: mk.Registry) -> None:
+    first, second = keep(registry, 1, 2)
+    line = registry.dataset_line("sales")
+    assert (line.title, line.name, repr(line)) == ("sales", "sales", "RegisteredDataset sales")
+    line.set_title("All sales")
+    line.describe("what the tills report")
+    first.promote("golden")
+    second.promote("golden", reason="newer")
+    assert list(line.versions()) == [second, first]
+    assert list(line.versions(where=lambda one: one.number == 1)) == [first]
+    assert (line.version(1), line.aliases) == (first, {"golden": second})
+    assert line.rollback("golden", expect=second) == first
+    assert line.at("golden", NOW_AND_LATER) == first
+    line.unset("golden")
+    told = [(event.action, event.version, event.text) for event in line.history()]
+    assert told[:3] == [("open", None, None), ("create", 1, None), ("create", 2, None)]
+    assert ("describe", None, "what the tills report") in told
+    assert ("promote", 2, "newer") in told
+    assert [action for action, *_ in told if action in ("rollback", "unalias")] == ["rollback", "unalias"]
+    assert line.title == "All sales"
+
+
+def test_a_line_is_not_that_of_the_model_of_this_name(registry: mk.Registry) -> None:
+    keep(registry, 1)
+    registry.save({"w": np.zeros(3)}, "sales")
+    line, model = registry.dataset_line("sales"), registry.model("sales")
+    assert line != model
+    assert line == registry.dataset_line("sales")
+    line.set_title("rows")
+    assert model.title == "sales"
+    line.close()
+    assert model.is_open
+    assert [one.name for one in registry.models()] == ["sales"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "datasets/sales", 3])
+def test_a_line_of_a_name_that_no_dataset_can_bear_is_refused(registry: mk.Registry, name: Any) -> None:
+    with pytest.raises(InvalidNameError):
+        registry.dataset_line(name)
+
+
+def test_a_line_that_is_not_there_is_told_as_a_dataset(registry: mk.Registry) -> None:
+    with pytest.raises(UnknownDatasetError, match="there is no dataset 'sales'"):
+        registry.dataset_line("sales").versions()
+    registry.save({"w": np.zeros(3)}, "sales")
+    with pytest.raises(UnknownDatasetError, match="dataset 'sales'"):
+        registry.dataset_line("sales").versions()
+
+
+def test_a_dataset_names_what_it_was_made_from(registry: mk.Registry, store: Store) -> None:
+    first, second = keep(registry, 1, 2)
+    clean = registry.save_dataset(np.arange(3), "clean", parent=["sales:1", second])
+    joined = registry.save_dataset(np.arange(4), "joined", parent="clean")
+    fresh = mk.Registry(store)
+    assert [(one.name, one.number, one.identity) for one in fresh.dataset("clean").parents] == [
+        (LINE, 1, first.digest),
+        (LINE, 2, second.digest),
+    ]
+    assert [str(one) for one in joined.parents] == ["datasets/clean:1"]
+    assert first.parents == ()
+    assert clean.parents == fresh.dataset("clean").parents
+    with pytest.raises(UnknownDatasetError):
+        registry.save_dataset(np.arange(5), "clean", parent="nothing")
+    for given in (3, [3], {"sales:1": 2, 3: 4}):
+        with pytest.raises(InvalidValueError, match="parent is"):
+            registry.save_dataset(np.arange(5), "clean", parent=given)  # type: ignore[arg-type]
+    assert fresh.dataset("clean").number == 1

@@ -13,10 +13,11 @@ from modelkeep.digest import digest
 from modelkeep.entry import encode, genesis, sign
 from modelkeep.fold import Fold
 from modelkeep.folds import notes, policy, releases, versions
-from modelkeep.folds.rules import IllegalError, Op, Rules
+from modelkeep.folds.rules import IllegalError, Journalled, Op, Rules
 from modelkeep.ref import Label
 
 D = digest(b"")
+TIME = "2026-03-01T13:00:00.000000Z"
 REGISTRY = "the registry"
 PREFIX = "models/churn/versions/"
 ALL_RULES: dict[str, Rules[Any]] = {
@@ -55,6 +56,12 @@ class Tale:
         self.fold.take(self.raw(*ops, tx=tx))
         return self.fold.void.get(self.fold.head)
 
+    def tell_as(self, actor: str, *ops: dict[str, Any]) -> str | None:
+        """The same, by somebody who told something before."""
+        number = self.fold.head + 1
+        self.fold.take(encode(number, self.fold.digest, tx_of(number), TIME, actor, {}, ops))
+        return self.fold.void.get(number)
+
     def tell_all(self, *ops: dict[str, Any]) -> Tale:
         """An entry for each operation, all of them legal."""
         for op in ops:
@@ -76,6 +83,17 @@ def a_variant(number: int, kind: str, *packs: str, **more: Any) -> dict[str, Any
     named = list(packs or [pack(50 + number)])
     facts = {"number": number, "kind": kind, "identity": D, "content": D, "at": [named[-1], 16, 9], "packs": named}
     return {"op": "variant", "size": 3, "serializer": "files", **facts, **more}
+
+
+def a_draft(which: int, *packs: str, **more: Any) -> dict[str, Any]:
+    named = list(packs or [pack(70 + which)])
+    facts = {"id": tx_of(which), "kind": "run", "registry": REGISTRY, "identity": D, "content": D, "size": 3}
+    place = {"at": [named[-1], 16, 9], "packs": named, "expires": "2026-03-31T12:00:00.000000Z"}
+    return {"op": "draft", **facts, **place, **more}
+
+
+def a_drop(which: int) -> dict[str, Any]:
+    return {"op": "drop", "id": tx_of(which)}
 
 
 def a_condemn(*packs: str, purged: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -214,6 +232,8 @@ LIKELY_OPS = st.one_of(
     st.builds(a_condemn, st.sampled_from([pack(1), pack(2), pack(3)]), purged=st.sampled_from([(), (1,), (1, 2)])),
     st.builds(a_move, st.integers(1, 3), st.sampled_from([pack(1), pack(2)]), st.sampled_from([pack(2), pack(3)])),
     st.builds(a_variant, st.integers(1, 3), st.sampled_from(["int8", "half"]), st.sampled_from([pack(2), pack(4)])),
+    st.builds(a_draft, st.integers(1, 2), st.sampled_from([pack(2), pack(4), pack(5)])),
+    st.builds(a_drop, st.integers(1, 2)),
     st.sampled_from([OPEN, CLOSE, {"op": "unalias", "alias": "production"}]),
     WILD_OPS,
 )
@@ -236,7 +256,7 @@ def test_whatever_lies_in_a_journal_it_folds(journal: str, entries: list[list[di
 def refused_by_python(journal: str, name: str, field: str, levels: int) -> bool:
     """Whether the fold raises at an operation that has a list of *levels* levels as its *field*."""
     legal = {"open": OPEN, "create": a_create(1), "alias": an_alias(1), "move": a_move(1, pack(1), pack(2))}
-    legal["variant"] = a_variant(1, "int8")
+    legal |= {"variant": a_variant(1, "int8"), "draft": a_draft(1), "drop": a_drop(1)}
     facts = {**legal.get(name, {"number": 1, "alias": "a", "text": D, "tags": {}}), "op": name, field: 0}
     deep = b'"%b":%b' % (field.encode(), b"[" * levels + b"]" * levels)
     op = orjson.dumps(facts).replace(b'"%b":0' % field.encode(), deep)
@@ -493,13 +513,14 @@ def test_what_references_cannot_say_is_no_kind_of_variant(made: Tale, kind: Any)
 def test_no_later_entry_names_a_pack_of_a_variant(made: Tale) -> None:
     made.tell_all(a_variant(1, "int8", pack(8)))
     for shared in (pack(8), f"{tx_of(8)}-2"):
-        assert made.tell(a_create(3, shared, pack(3))) == f"pack {shared} is that of a variant"
-        assert made.tell(a_move(1, pack(1), pack(9), shared)) == f"pack {shared} is that of a variant"
+        assert made.tell(a_create(3, shared, pack(3))) == f"pack {shared} is that of a variant or draft"
+        assert made.tell(a_move(1, pack(1), pack(9), shared)) == f"pack {shared} is that of a variant or draft"
     made.tell_all(a_create(3), a_move(1, pack(1), pack(9)))
 
 
 def test_of_one_entry_too_no_operation_names_a_pack_of_a_variant(made: Tale) -> None:
-    assert made.tell(a_variant(1, "int8", pack(8)), a_create(3, pack(8))) == f"pack {pack(8)} is that of a variant"
+    why = f"pack {pack(8)} is that of a variant or draft"
+    assert made.tell(a_variant(1, "int8", pack(8)), a_create(3, pack(8))) == why
     assert made.tell(a_create(3, pack(8)), a_variant(1, "int8", pack(8))) is not None
     assert made.tell(a_variant(1, "int8", pack(8)), a_variant(2, "int8", pack(8))) is not None
     made.tell_all(a_variant(2, "int8", pack(8)))
@@ -512,6 +533,93 @@ def test_a_move_leaves_the_packs_of_variants_where_they_are(made: Tale) -> None:
     assert made.tell(a_condemn(pack(8))) == f"version 1 needs pack {pack(8)}"
     assert made.tell(a_condemn(pack(1))) is None
     assert made.tell(a_condemn(pack(8), pack(9), purged=(1,))) is None
+
+
+# Drafts
+
+
+def test_a_draft_has_an_id_and_no_number_and_is_there_until_it_is_dropped(made: Tale) -> None:
+    made.tell_all(a_draft(1, pack(8), f"{tx_of(8)}-2"), a_draft(2))
+    state = made.state
+    assert (list(state.kept_drafts()), state.highest) == ([tx_of(1), tx_of(2)], 2)
+    assert (state.drafts[tx_of(1)].made.packs, state.drafts[tx_of(1)].actor) == ((pack(8), f"{tx_of(8)}-2"), "actor 3")
+    made.tell_all(a_drop(1), a_create(3))
+    assert list(made.state.kept_drafts()) == [tx_of(2)]
+    assert (list(made.state.drafts), made.state.dropped) == ([tx_of(1), tx_of(2)], {tx_of(1)})
+
+
+def test_the_first_entry_of_a_model_may_be_a_draft(made: Tale) -> None:
+    tale = Tale(versions.RULES)
+    assert tale.tell(OPEN, a_draft(1)) is None
+    assert (tale.state.is_open, tale.state.began, tale.state.highest) == (True, True, 0)
+    assert tale.tell(a_draft(2, pack(71))) == f"packs of transaction {tx_of(71)} were named before"
+    tale.tell_all(CLOSE)
+    assert (tale.state.is_open, tale.state.began) == (False, True)
+    assert made.state.began
+    assert not Tale(versions.RULES).state.began
+
+
+@pytest.mark.parametrize(
+    ("before", "op", "why"),
+    [
+        ([CLOSE], a_draft(1), "the model is closed"),
+        ([a_draft(1, pack(8))], a_draft(1), f"draft {tx_of(1)} is there already"),
+        ([a_draft(1, pack(8)), a_drop(1)], a_draft(1), f"draft {tx_of(1)} is there already"),
+        ([], a_draft(1, at=[pack(8), 16, 9]), "the pack of the manifest is not among the packs"),
+        ([], a_draft(1, pack(7), pack(8)), "a draft has packs of one transaction"),
+        ([], a_draft(1, pack(2)), f"packs of transaction {tx_of(2)} were named before"),
+        ([], a_draft(1, f"{tx_of(2)}-2"), f"packs of transaction {tx_of(2)} were named before"),
+        ([a_draft(2, pack(8))], a_draft(1, pack(8)), f"packs of transaction {tx_of(8)} were named before"),
+        ([a_draft(2, pack(8)), a_drop(2)], a_draft(1, pack(8)), f"packs of transaction {tx_of(8)} were named before"),
+        ([a_draft(2, pack(8))], a_variant(1, "int8", pack(8)), f"packs of transaction {tx_of(8)} were named before"),
+        ([a_variant(1, "int8", pack(8))], a_draft(1, pack(8)), f"packs of transaction {tx_of(8)} were named before"),
+        ([a_condemn(pack(8))], a_draft(1, pack(8)), f"pack {pack(8)} was condemned"),
+        ([], a_drop(1), f"there is no draft {tx_of(1)}"),
+        ([a_draft(1), a_drop(1)], a_drop(1), f"draft {tx_of(1)} was dropped already"),
+    ],
+)
+def test_a_draft_or_drop_that_breaks_a_rule_is_void(
+    made: Tale, before: list[dict[str, Any]], op: dict[str, Any], why: str
+) -> None:
+    made.tell_all(*before)
+    state = made.state.copy()
+    assert made.tell(op) == why
+    assert made.state == state
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"id": value} for value in ("", "x", tx_of(1).upper().replace("0", "A"), f"{tx_of(1)}0", 1, None)),
+        *({"expires": value} for value in ("", "2026-03-31", "2026-02-30T12:00:00.000000Z", 1, None)),
+        *({"kind": value} for value in ("", "Run", "a/b", None)),
+        {"registry": None},
+        {"size": -1},
+    ],
+)
+def test_a_draft_with_a_field_of_another_form_is_void(made: Tale, wrong: dict[str, Any]) -> None:
+    assert made.tell(a_draft(1, **wrong)) is not None
+    assert made.state.drafts == {}
+    made.tell_all(a_draft(1, kind="branch-2"))
+
+
+def test_nothing_else_ever_names_a_pack_of_a_draft(made: Tale) -> None:
+    made.tell_all(a_draft(1, pack(8)))
+    for _ in range(2):
+        for shared in (pack(8), f"{tx_of(8)}-2"):
+            assert made.tell(a_create(3, shared, pack(3))) == f"pack {shared} is that of a variant or draft"
+            assert made.tell(a_move(1, pack(1), pack(9), shared)) == f"pack {shared} is that of a variant or draft"
+        made.tell(a_drop(1))
+
+
+def test_packs_of_a_draft_are_condemned_only_once_it_was_dropped_or_in_that_entry(made: Tale) -> None:
+    made.tell_all(a_draft(1, pack(8)), a_draft(2, pack(9)))
+    assert made.tell(a_condemn(pack(8))) == f"draft {tx_of(1)} needs pack {pack(8)}"
+    assert made.tell(a_condemn(pack(8)), a_drop(1)) == f"draft {tx_of(1)} needs pack {pack(8)}"
+    assert made.tell(a_drop(1), a_condemn(pack(8), pack(9))) == f"draft {tx_of(2)} needs pack {pack(9)}"
+    assert made.tell(a_drop(1), a_condemn(pack(8))) is None
+    assert (made.state.condemned, list(made.state.kept_drafts())) == ({pack(8)}, [tx_of(2)])
+    made.tell_all(a_drop(2), a_condemn(pack(9)))
 
 
 # The pack rule
@@ -542,6 +650,8 @@ STEPS = st.one_of(
     st.tuples(st.just("create"), st.lists(PACKS, min_size=1, max_size=3), st.just(0)),
     st.tuples(st.just("move"), st.lists(PACKS, min_size=1, max_size=3), st.integers(1, 4)),
     st.tuples(st.just("variant"), st.lists(PACKS, min_size=1, max_size=1), st.integers(1, 4)),
+    st.tuples(st.just("draft"), st.lists(PACKS, min_size=1, max_size=1), st.integers(1, 3)),
+    st.tuples(st.just("drop"), st.just([]), st.integers(1, 3)),
     st.tuples(st.just("condemn"), st.lists(PACKS, max_size=3), st.integers(0, 4)),
 )
 
@@ -553,6 +663,10 @@ def op_of(tale: Tale, number: int, kind: str, packs: list[str], which: int) -> l
         return [a_create(number, *packs)]
     if kind == "variant":
         return [a_variant(which, f"of-{tale.fold.head}", *packs)]
+    if kind == "draft":
+        return [a_draft(which, *packs)]
+    if kind == "drop":
+        return [a_drop(which)]
     if kind == "condemn":
         return [a_condemn(*packs, purged=(which,) if there else ())]
     return [a_move(which, tale.state.lines[which].at.pack, packs[-1], *packs[:-1])] if there else []
@@ -560,7 +674,9 @@ def op_of(tale: Tale, number: int, kind: str, packs: list[str], which: int) -> l
 
 @given(st.lists(st.lists(STEPS, min_size=1, max_size=3), max_size=25))
 @example([[("create", [pack(0)], 0)], [("move", [pack(1)], 1), ("condemn", [pack(0)], 0)]])
-def test_no_living_version_ever_needs_a_condemned_pack(entries: list[list[tuple[str, list[str], int]]]) -> None:
+def test_no_living_version_or_draft_ever_needs_a_condemned_pack(
+    entries: list[list[tuple[str, list[str], int]]],
+) -> None:
     tale = Tale(versions.RULES).tell_all(OPEN)
     condemned: set[str] = set()
     for steps in entries:
@@ -577,6 +693,9 @@ def test_no_living_version_ever_needs_a_condemned_pack(entries: list[list[tuple[
                 assert state.condemned.isdisjoint(line.packs)
             if set(line.packs) != before.get(n):
                 assert condemned.isdisjoint(line.packs)
+        for draft in state.kept_drafts().values():
+            assert state.condemned.isdisjoint(draft.made.packs)
+            assert not any(set(draft.made.packs) & set(line.packs) for line in state.lines.values())
         if void:
             assert state.condemned == condemned
             assert {n: set(line.packs) for n, line in state.lines.items()} == before
@@ -744,6 +863,100 @@ def test_an_alias_always_stands_on_a_living_version_and_what_is_purged_stays_so(
         purged = set(state.purged)
 
 
+def of_review(op: str, number: int = 1, **more: Any) -> dict[str, Any]:
+    return {"op": op, "number": number, "identity": D, "skippable": True, **more}
+
+
+def said_of(tale: Tale, number: int = 1) -> list[tuple[str, bool]]:
+    return [(verdict.actor, verdict.approves) for verdict in tale.state.review(number).verdicts]
+
+
+def test_of_each_actor_the_last_verdict_stands_until_it_is_withdrawn() -> None:
+    tale = Tale(releases.RULES)
+    for op in ("approve", "reject", "approve"):
+        tale.tell_all(of_review(op))  # each by an actor of its own
+    assert said_of(tale) == [("actor 1", True), ("actor 2", False), ("actor 3", True)]
+    assert said_of(tale, 2) == []
+    assert tale.tell_as("actor 1", of_review("reject")) is None
+    assert said_of(tale) == [("actor 2", False), ("actor 3", True), ("actor 1", False)]
+    assert tale.tell_as("actor 2", of_review("withdraw")) is None
+    assert said_of(tale) == [("actor 3", True), ("actor 1", False)]
+
+
+def test_who_says_nothing_withdraws_the_request_that_they_made_and_no_others() -> None:
+    tale = Tale(releases.RULES).tell_all(of_review("request", reviewers=["ada"]))
+    tale.tell_all(of_review("withdraw"))  # by another
+    assert tale.state.review(1) == releases.Review("actor 1", ("ada",))
+    assert tale.tell_as("actor 1", of_review("approve")) is None
+    assert tale.tell_as("actor 1", of_review("withdraw")) is None
+    assert tale.state.review(1).requested_by == "actor 1"
+    assert tale.tell_as("actor 1", of_review("withdraw")) is None
+    assert tale.state.review(1) == releases.Review()
+
+
+@pytest.mark.parametrize("op", ["request", "approve", "reject", "withdraw"])
+def test_nothing_is_said_of_what_is_deleted_and_what_was_said_stays(op: str) -> None:
+    tale = Tale(releases.RULES).tell_all(of_review("approve"), on(1, "delete"))
+    assert tale.tell(of_review(op)) == "version 1 is deleted"
+    tale.tell_all(on(1, "purge"))
+    assert tale.tell(of_review(op)) == "version 1 is purged"
+    assert said_of(tale) == [("actor 1", True)]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        {"op": "approve", "number": 1},
+        {"op": "approve", "number": 0, "identity": D},
+        {"op": "reject", "number": 1, "identity": "x"},
+        {"op": "withdraw", "number": 1, "identity": D, "reason": "in clear"},
+        {"op": "request", "number": 1, "identity": D, "reviewers": "ada"},
+        {"op": "request", "number": 1, "identity": D, "reviewers": [1]},
+        {"op": "refuse", "number": 1, "identity": D},
+        {"op": "refuse", "number": 1, "identity": D, "alias": "a/b"},
+    ],
+)
+def test_a_review_or_refusal_with_a_wrong_field_is_void(op: dict[str, Any]) -> None:
+    tale = Tale(releases.RULES)
+    assert tale.tell(op) is not None
+    assert tale.state == releases.Releases()
+
+
+def test_a_refusal_moves_nothing(used: Tale) -> None:
+    before = used.state.copy()
+    assert used.tell({**of_review("refuse", 1), "alias": "production", "evidence": {"policy": 3}}) is None
+    assert used.state == before
+
+
+@pytest.mark.parametrize("evidence", [7, "x", [], {"policy": "odd"}])
+def test_whatever_stands_as_evidence_an_alias_that_was_legal_before_moves(evidence: Any) -> None:
+    tale = Tale(releases.RULES).tell_all({**an_alias(1), "evidence": evidence})
+    assert tale.state.stacks["production"][-1].number == 1
+
+
+def test_a_release_that_knows_no_reviews_reads_past_them_and_may_not_write() -> None:
+    ops = (
+        releases.Refuse("production", 2, D, {"policy": 1}),
+        releases.Request(2, D, reviewers=("ada",)),
+        releases.Approve(2, D),
+        releases.Reject(2, D),
+        releases.Withdraw(2, D),
+    )
+    known = {name: op for name, op in releases.RULES.ops.items() if op not in map(type, ops)}
+    for op in ops:
+        old = Tale(Journalled(releases.Releases, known)).tell_all(an_alias(1))
+        assert old.tell(op.to_json()) is None
+        assert (old.fold.unknown, old.fold.skipped) == ({}, {2: op.op})
+        assert old.state.stacks["production"][-1].number == 1
+
+
+def test_what_stands_on_the_stack_stood_there_and_what_was_rolled_back_did_not(used: Tale) -> None:
+    assert [used.state.stands("production", number) for number in (1, 2, 3, 4)] == [True, True, True, False]
+    used.tell_all({**an_alias(2), "how": "rollback"})
+    assert [used.state.stands("production", number) for number in (1, 2, 3)] == [True, True, False]
+    assert not used.state.stands("staging", 1)
+
+
 # Notes and policy
 
 
@@ -805,6 +1018,9 @@ def test_a_policy_knows_the_entry_that_set_it() -> None:
     [
         (versions.RULES, [OPEN, a_create(1, label="1.0.0", params={"a": 1}, metrics={}), a_move(1, pack(1), pack(2))]),
         (versions.RULES, [CLOSE, a_condemn(pack(1), purged=(1,)), {"op": "label", "number": 1, "label": "1.0.0"}]),
+        (releases.RULES, [of_review(op) for op in ("approve", "reject", "withdraw")]),
+        (releases.RULES, [of_review("request", reviewers=["a"], reason=D), of_review("refuse", alias="a")]),
+        (releases.RULES, [{**an_alias(1), "evidence": {"policy": 1}}]),
         (releases.RULES, [an_alias(1), {"op": "unalias", "alias": "a", "reason": D}, on(1, "delete")]),
         (notes.RULES, [{"op": "title"}, {"op": "tag", "tags": {"a": None}, "number": 1}]),
     ],

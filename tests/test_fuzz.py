@@ -33,6 +33,7 @@ from modelkeep.fold import Fold
 from modelkeep.folds import notes, policy, releases, versions
 from modelkeep.layout import number_of
 from modelkeep.manifest import Manifest, ManifestError, encode_record, parse_record
+from modelkeep.pointer import Pointer
 from modelkeep.ref import Caret, Label, ModelRef, check_alias, decode_name, encode_name
 from modelkeep.serializers.outofband import rewrite
 from modelkeep.serializers.safetensors import read_header
@@ -203,6 +204,11 @@ def _policy(raw: bytes) -> int:
     return 1 + len(rules.models)
 
 
+def _pointer(raw: bytes) -> int:
+    found = Pointer.parse(text_of(raw))
+    return _same(Pointer.parse(str(found)), found)
+
+
 def _origin(raw: bytes) -> int:
     found = parse_origin(sign(raw.replace(b"\n", b"")), "key")
     return _same(parse_origin(encode_origin(found), "key"), found)
@@ -271,6 +277,10 @@ def _parsers() -> dict[str, Parser]:
         b'[retention]\nlast = 10\nnewer = "90 days"\nbest = [{metric = "auc", count = 3}]\n'
         b'[retention.models."a-*"]\ndeleted = "1 day"'
     )
+    points = (
+        b'modelkeep = 1\nregistry = "s3://a/b"\nname = "churn"\nnumber = 7\nlabel = "1.3.0"\ndigest = "%b"\nsize = 9\n'
+        b'[files]\n"model.pkl" = "%b"\n'
+    ) % (b"0" * 64, b"f" * 64)
     pickled = (pickle.dumps({"a": [1, 2.5, "x", b"y"]}, 5), pickle.dumps(np.zeros(3), 4))
     ours = (ModelkeepError,)
     values = (b'{"$float":"nan"}', b'[{"$int":"0xff"},{"$time":"2026-03-01"},{"$tuple":[1,{"$$a":2}]}]')
@@ -299,6 +309,7 @@ def _parsers() -> dict[str, Parser]:
             ours,
         ),
         "policy": Parser((toml,), _policy, ours),
+        "pointer": Parser((points,), _pointer, ours),
         "modelkeep.json": Parser((objects["modelkeep.json"].split(b"\n")[0],), _marker, ours),
         "origin.json": Parser((b'{"registry":"5f0c"}',), _origin, ours),
         "safetensors header": Parser((safetensors(row, bytes(8)),), _header, ours),

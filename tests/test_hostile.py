@@ -49,9 +49,8 @@ def run(inputs: list[Hostile], below: Path) -> Watch:
     tempfile.tempdir = str(scene.inside)
     os.chdir(scene.inside)
     before, surrounding = snapshot(scene.canary), sorted(path.name for path in below.iterdir())
-    code = [
-        Path(path).resolve() for path in (*sysconfig.get_paths().values(), *filter(None, sys.path), sys.base_prefix)
-    ]
+    places = (*sysconfig.get_paths().values(), *filter(None, sys.path), sys.base_prefix, sys.pycache_prefix)
+    code = [Path(path).resolve() for path in places if path]
     readable = (*code, Path(mk.__file__).parent, Path("/proc"), Path("/sys"), Path("/etc/mime.types"), Path("/usr"))
     watch = Watch(scene.inside, tuple(dict.fromkeys(readable)))
     if any(hostile.kind == "tree" for hostile in inputs):
@@ -116,6 +115,7 @@ def test_hostile_input_ends_in_an_error_of_ours_or_a_value_and_touches_nothing_o
 
 def main() -> int:
     """Run as the command line says; the exit status is 1 if anything was wrong."""
+    sys.dont_write_bytecode = True  # what Python keeps of an import would be taken for an escape
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--every", type=int, default=1, help="take one in so many inputs of each kind")
     options.add_argument("--kind", action="append", help="only these kinds")

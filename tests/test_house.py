@@ -18,46 +18,75 @@ SOURCE = Path(modelkeep.__file__).parent
 # A package on a floor takes everything below it along. See docs/design for why each lies where it lies.
 FLOORS: dict[int, tuple[str, ...]] = {
     5: ("__init__",),
-    4: ("integrations", "testing", "cli", "pages", "upkeep", "verifying", "demo", "__main__"),
+    4: ("integrations", "testing", "cli", "commands", "exits", "pages", "demo", "__main__"),
     3: (
         *("registry", "registrydatasets", "registrysaves", "registryplace", "facts", "given", "saving"),
         *(
             "model",
+            "namedline",
+            "explained",
             "modelversion",
             "modelvariant",
+            "failedrun",
+            "kept",
             "loadable",
+            "pointer",
             "versionfacts",
             "madeby",
             "usable",
             "arguments",
             "tensors",
         ),
+        *("checking", "promoting", "gates", "customgates", "reviews", "events"),
         *("beside", "prediction", "golden", "comparing"),
-        *("datasets", "datasetversion", "datafiles", "dataseeing"),
-        *("storage", "usage", "listing", "doctor", "policy", "settlement"),
+        *("datasets", "datasetline", "datasetversion", "datafiles", "dataseeing"),
+        *("storage", "usage", "listing", "doctor", "policy", "settlement", "views"),
         *("track", "runs", "making", "calls", "choosing"),
         *("restoring", "venvs"),
+        *("telling", "card", "mlbom", "report"),
+        *("questions", "bisection", "proposal", "plots"),
+        *("comparison", "comparisonparts", "comparedparts", "comparisonview", "codechange", "datachange", "judging"),
+        "holdout",
+        *("tensorchange", "tensorreading", "versiontable", "why"),
+        *("live", "looks", "pacing", "served", "watching"),
     ),
     2: (
         *("_home", "_line", "_publish", "_resolve", "_trust", "_veto", "_expected", "_transfer", "_visit"),
         *("_verify", "_crosscheck", "_lost", "_report", "_repair", "_dead", "_rulings", "_collect", "_erase"),
-        *("_survey", "_fates", "_places", "_repack", "_rewrite", "_compact"),
+        *("_removed", "_survey", "_fates", "_places", "_repack", "_rewrite", "_compact"),
+        *("_kin", "_kingraph"),
     ),
     1: (
         *("_origins", "birth", "journal", "reading", "fold", "folds", "entry", "tiles"),
         *("chunking", "splitters", "sources", "sink", "pieces", "codecs", "zstd", "progress", "threads", "streams"),
-        *("manifest", "atrest", "packs", "packwriter", "packfiles", "chains", "bases", "targets"),
+        *("manifest", "atrest", "packs", "packwriter", "packfiles", "chains", "nearby", "bases", "targets"),
         *("stores", "serializers", "pickles", "diagnosis", "races", "remedies"),
-        *("cache", "cachechoice", "packcache", "retention"),
+        *("cache", "cachechoice", "packcache", "retention", "gatepolicy", "policytext", "evidence"),
         *("curves", "tails", "termination", "surroundings"),
         "capture",
     ),
     0: (
         *("_about", "version", "ref", "digest", "layout", "errors", "values", "system", "forks"),
-        *("schema", "samples", "fitting", "signature", "callers"),
+        *(
+            "schema",
+            "samples",
+            "fitting",
+            "signature",
+            "callers",
+            "markup",
+            "markdown",
+            "junit",
+            "sketches",
+            "trendline",
+            "tomlplaces",
+            "wholefile",
+        ),
         *("code", "redaction", "secretnames", "secretshapes"),
         *("environment", "environmentdiff", "installed", "machine", "session", "releasenumbers", "bounds"),
         *("dataset",),
+        *("lineage", "lineagenodes", "lineagerefs", "impact", "kinship"),
+        *("layered", "lineagefold", "lineagetext", "lineagetree", "lineagesvg", "openlineage"),
+        *("paired", "slicing", "tensornorms"),
     ),
 }
 FLOOR = {part: floor for floor, parts in FLOORS.items() for part in parts}
@@ -185,8 +214,8 @@ def test_a_name_that_the_front_door_lacks_is_an_attribute_error() -> None:
 
 
 def loaded_by(code: str) -> set[str]:
-    """The top-level names that running *code* in a new process adds to those that bare Python has."""
-    report = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    """The modules that running *code* in a new process adds to those that bare Python has."""
+    report = "import sys; print(*sys.modules)"
     bare, full = (
         set(subprocess.run([sys.executable, "-c", text], capture_output=True, check=True, text=True).stdout.split())
         for text in (report, f"{code}\n{report}")
@@ -194,8 +223,9 @@ def loaded_by(code: str) -> set[str]:
     return full - bare
 
 
-def third_party(names: set[str]) -> set[str]:
-    return {name for name in names - sys.stdlib_module_names if not name.startswith("_")}
+def third_party(modules: set[str]) -> set[str]:
+    tops = {name.partition(".")[0] for name in modules}
+    return {name for name in tops - sys.stdlib_module_names if not name.startswith("_")}
 
 
 def test_importing_the_package_loads_nothing_but_itself() -> None:
@@ -205,6 +235,13 @@ def test_importing_the_package_loads_nothing_but_itself() -> None:
 def test_opening_a_registry_loads_neither_numpy_nor_a_framework() -> None:
     code = "import modelkeep; modelkeep.Registry('memory://x').models()"
     assert third_party(loaded_by(code)) <= {"modelkeep", "attr", "attrs", "orjson", "blake3", "backports"}
+
+
+def test_what_looks_for_secrets_or_into_pickles_is_loaded_where_there_are_parameters_or_pickles() -> None:
+    code = "import modelkeep as mk; r = mk.Registry('memory://x'); r.save({'a': 1}, 'm'%s); r.load('m')"
+    rarely = {f"modelkeep.{name}" for name in ("_veto", "pickles", "redaction", "secretnames", "secretshapes")}
+    assert loaded_by(code % "") & rarely == set()
+    assert "modelkeep.redaction" in loaded_by(code % ", params={'depth': 6}")
 
 
 # -- prose ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelkeep import zstd
-from modelkeep.codecs import RAW, WIDTHS, ZSTD
+from modelkeep.codecs import PATCH, RAW, WIDTHS, ZSTD
 from modelkeep.manifest import MAGIC, MAX_DEPTH, MAX_PIECE, Manifest, ManifestError, Piece, encode_record, parse_record
 from modelkeep.version import FileFacts, Origin, Parent, Record, check_path, content_digest
 
@@ -179,7 +179,9 @@ def test_a_plain_path_is_taken_as_it_is(path: str) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"codec": 2},
+        {"codec": 3},
+        {"codec": PATCH},
+        {"base": 1, "codec": PATCH},
         {"length": MAX_PIECE + 1, "stored": MAX_PIECE + 1},
         {"offset": 2**63 - 5},
         {"width": 2},

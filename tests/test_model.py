@@ -24,9 +24,9 @@ from modelkeep.errors import (
     UnknownModelError,
     UnknownVersionError,
 )
+from modelkeep.events import Event
 from modelkeep.folds import versions
 from modelkeep.layout import pack_key
-from modelkeep.model import Event
 from modelkeep.packfiles import PackFiles
 from modelkeep.packs import read_manifest
 from modelkeep.packwriter import write_packs

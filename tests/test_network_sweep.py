@@ -157,7 +157,7 @@ def _is_first(name: str) -> bool:
 
 def _patiently(act: Callable[[], object]) -> None:
     """Past a slow answer: clients wait for little here, and this machine may have much to do."""
-    for _ in range(5):
+    for _ in range(20):
         with contextlib.suppress(StoreError):
             act()
             return

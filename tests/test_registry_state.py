@@ -31,6 +31,7 @@ from modelkeep.errors import (
     ConflictError,
     DeletedError,
     FormatError,
+    GateError,
     InUseError,
     ModelkeepError,
     StaleError,
@@ -41,8 +42,10 @@ from modelkeep.errors import (
     UnknownVariantError,
     UnknownVersionError,
 )
+from modelkeep.layout import pack_key
 from modelkeep.ref import Label
 from modelkeep.registry import Registry
+from modelkeep.runs import keep_failed
 from modelkeep.stores.local import LocalStore
 from modelkeep.stores.memory import MemoryStore
 from modelkeep.stores.port import Store
@@ -52,11 +55,13 @@ from servers.sites import Site
 
 LAST = 2  # versions that the policy keeps
 POLICY = f"[retention]\nlast = {LAST}\naliased = false\nlabelled = false\n"
+RULES = f'{POLICY}[models."*".aliases.production]\napprovals = 1\ngates = [{{ metric = "m", margin = 0 }}]\n'
 NAMES = st.sampled_from(["a", "a", "a", "B"])
 ALIASES = st.sampled_from(["production", "staging"])
 LABELS = st.sampled_from(["1.0.0", "1.1.0", "2.0.0-rc.1", "2.0.0"])
 BUMPS = st.sampled_from(["major", "minor", "patch"])
 KINDS = st.sampled_from(["int8", "half"])
+VERDICTS = st.sampled_from(["request", "approve", "approve", "reject", "withdraw"])
 WHO = st.integers(0, 1)
 PICK = st.integers(0, 30)
 WRONG_CLOCK = "this machine's clock says"
@@ -75,7 +80,12 @@ class Truth:
     purged: set[int] = attrs.Factory(set)
     tags: dict[int, dict[str, str]] = attrs.Factory(dict)
     variants: dict[int, dict[str, int]] = attrs.Factory(dict)
+    runs: dict[str, int] = attrs.Factory(dict)
+    authors: dict[int, str] = attrs.Factory(dict)
+    requests: dict[int, str] = attrs.Factory(dict)
+    verdicts: dict[int, dict[str, str]] = attrs.Factory(dict)
     is_open: bool = False
+    began: bool = False
     events: int = 0
 
     def pick(self, number: int) -> int:
@@ -91,6 +101,17 @@ class Truth:
 
     def latest(self) -> int | None:
         return max(set(self.payloads) - self.deleted, default=None)
+
+    def said(self, number: int, verdict: str) -> tuple[str, ...]:
+        """Who says so of a version."""
+        return tuple(who for who, said in self.verdicts.get(number, {}).items() if said == verdict)
+
+    def passes(self, number: int) -> bool:
+        """Whether a version may stand under production by `RULES`."""
+        held = self.holder("production")
+        approved = set(self.said(number, "approve")) - {self.authors[number]}
+        worse = held is not None and self.payloads[number] < self.payloads[held]
+        return bool(approved) and not self.said(number, "reject") and not worse
 
     def stands(self, number: int) -> bool:
         """Whether it is the holder of an alias."""
@@ -115,14 +136,19 @@ class RegistryMachine(RuleBasedStateMachine):
         self.store = place()
         self.hours = [0.0, 0.0]
         self.registries = [self.opened(0), self.opened(1)]
-        self.policy = False
+        self.policy = ""
         self.truths: dict[str, Truth] = {}
         self.payload = 0
+        self.dropped: set[str] = set()  # packs that the next collection takes
 
     def opened(self, who: int) -> Registry:
         """A registry of a new process, whose clock may jump at any time."""
-        system = System(now=lambda: datetime.now(UTC) + timedelta(hours=self.hours[who]))
+        now = lambda: datetime.now(UTC) + timedelta(hours=self.hours[who])  # noqa: E731  it jumps later on
+        system = System(now=now, actor=lambda: f"actor-{who}")
         return Registry(self.store, cache=False, system=system)
+
+    def actor(self, who: int) -> str:
+        return self.registries[who]._home.system.actor()
 
     def truth(self, name: str) -> Truth:
         return self.truths.setdefault(name, Truth())
@@ -138,15 +164,15 @@ class RegistryMachine(RuleBasedStateMachine):
         assert type(caught.value) is error
         return None
 
-    @initialize(both=st.booleans(), saves=st.integers(0, 5), policy=st.booleans())
-    def begin(self, both: bool, saves: int, policy: bool) -> None:
+    @initialize(both=st.booleans(), saves=st.integers(0, 5), policy=st.sampled_from(["", POLICY, RULES]))
+    def begin(self, both: bool, saves: int, policy: str) -> None:
         """With one process or two; often in a registry that has a past, for else little would be let go."""
         if not both:
             self.registries[1] = self.registries[0]
         for _ in range(saves):
             self.save(0, "a", None, None)
         if policy:
-            self.set_policy(1)
+            self.set_policy(1, policy)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +182,7 @@ class RegistryMachine(RuleBasedStateMachine):
         bump = None if label else bump
         self.payload += 1
         error: type[ModelkeepError] | None = None
-        if truth.payloads and not truth.is_open:
+        if truth.began and not truth.is_open:
             error = ClosedError
         elif label in truth.labels.values():
             error = TakenError
@@ -170,9 +196,30 @@ class RegistryMachine(RuleBasedStateMachine):
         wanted = label or (truth.bumped(bump) if bump else None)
         assert version.label == wanted
         truth.payloads[number] = payload
-        truth.is_open = True
+        truth.authors[number] = self.actor(who)
+        truth.is_open = truth.began = True
         if wanted:
             truth.labels[number] = wanted
+
+    @rule(who=WHO, name=NAMES)
+    def fail_run(self, who: int, name: str) -> None:
+        truth = self.truth(name)
+        self.payload += 1
+        run = self.registries[who].run(name, params={"p": self.payload})
+        error = ClosedError if truth.began and not truth.is_open else None
+        if self.meets(error, lambda: keep_failed(run, ValueError("bad rows"))) is not None:
+            truth.runs[run.id] = self.payload
+            truth.is_open = truth.began = True
+
+    @rule(who=WHO, name=NAMES, pick=PICK)
+    def drop_run(self, who: int, name: str, pick: int) -> None:
+        truth = self.truth(name)
+        if truth.runs:
+            found = self.registries[who].model(name).failed_runs()
+            gone = found[pick % len(found)]
+            gone.drop()
+            del truth.runs[gone.id]
+            self.dropped.update(pack_key(name, pack) for pack in gone._known.made.packs)
 
     @rule(who=WHO, name=NAMES, pick=PICK, kind=KINDS)
     def add_variant(self, who: int, name: str, pick: int, kind: str) -> None:
@@ -199,7 +246,7 @@ class RegistryMachine(RuleBasedStateMachine):
         """A version as that registry gives it, or None after it was checked that there is none."""
         truth = self.truth(name)
         error: type[ModelkeepError] | None = None
-        if not truth.payloads:
+        if not truth.began:
             error = UnknownModelError
         elif number not in truth.payloads:
             error = UnknownVersionError
@@ -219,11 +266,47 @@ class RegistryMachine(RuleBasedStateMachine):
             error = DeletedError
         elif options and expect != found:
             error = StaleError
+        elif alias == "production" and self.policy == RULES and not truth.passes(number):
+            error = GateError
         self.meets(error, lambda: version.promote(alias, **options))
         if error is None:
             stack = truth.stacks.setdefault(alias, [])
             if not stack or stack[-1] != number:
                 stack.append(number)
+
+    @rule(who=WHO, name=NAMES, pick=PICK, verdict=VERDICTS)
+    def review(self, who: int, name: str, pick: int, verdict: str) -> None:
+        truth = self.truth(name)
+        number, actor = truth.pick(pick), self.actor(who)
+        version = self.version(who, name, number)
+        if version is None:
+            return
+        said, asks = truth.verdicts.setdefault(number, {}), truth.requests.get(number) == actor
+        error: type[ModelkeepError] | None = None
+        if number in truth.deleted:
+            error = DeletedError
+        elif verdict == "withdraw" and actor not in said and not asks:
+            error = ConflictError
+        self.meets(error, getattr(version.review, verdict))
+        if error is None and verdict == "request":
+            truth.requests[number] = actor
+        elif error is None:
+            before = said.pop(actor, None)
+            if verdict != "withdraw":
+                said[actor] = verdict
+            elif before is None:
+                del truth.requests[number]
+
+    @rule(who=WHO, verdicts=st.lists(VERDICTS, min_size=1, max_size=3))
+    def release(self, who: int, verdicts: list[str]) -> None:
+        """Under the rules one saves and promotes, and both have their say in between: by chance alone that is rare."""
+        if self.policy != RULES:
+            self.set_policy(who, RULES)
+        self.save(who, "a", None, None)
+        newest = max(len(self.truth("a").payloads) - 1, 0)
+        for turn, verdict in enumerate(verdicts, 1):  # the other one first
+            self.review((who + turn) % 2, "a", newest, verdict)
+        self.promote(who, "a", newest, "production", "unchecked")
 
     @rule(who=WHO, name=NAMES, alias=ALIASES)
     def rollback(self, who: int, name: str, alias: str) -> None:
@@ -232,7 +315,7 @@ class RegistryMachine(RuleBasedStateMachine):
         below = [*truth.stacks.get(alias, [])[:-1]]
         while below and below[-1] in truth.deleted:
             below.pop()
-        if not truth.payloads:
+        if not truth.began:
             error = UnknownModelError
         elif alias not in truth.stacks:
             error = UnknownAliasError
@@ -247,7 +330,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def unset(self, who: int, name: str, alias: str) -> None:
         truth = self.truth(name)
         error: type[ModelkeepError] | None = None
-        if not truth.payloads:
+        if not truth.began:
             error = UnknownModelError
         elif alias not in truth.stacks:
             error = UnknownAliasError
@@ -308,13 +391,13 @@ class RegistryMachine(RuleBasedStateMachine):
 
     # -- storing anew, and letting go --------------------------------------------------------------------------
 
-    @rule(who=WHO)
-    def set_policy(self, who: int) -> None:
-        self.meets(None, lambda: self.registries[who].policy.set(POLICY))
-        self.policy = True
+    @rule(who=WHO, text=st.sampled_from([POLICY, RULES]))
+    def set_policy(self, who: int, text: str) -> None:
+        self.meets(None, lambda: self.registries[who].policy.set(text))
+        self.policy = text
 
     def is_registry(self) -> bool:
-        return self.policy or any(truth.payloads for truth in self.truths.values())
+        return bool(self.policy) or any(truth.began for truth in self.truths.values())
 
     @rule(who=WHO)
     def collect(self, who: int) -> None:
@@ -365,7 +448,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def close(self, who: int, name: str) -> None:
         truth = self.truth(name)
         error: type[ModelkeepError] | None = None
-        if not truth.payloads:
+        if not truth.began:
             error = UnknownModelError
         elif not truth.is_open:
             error = ClosedError
@@ -376,12 +459,12 @@ class RegistryMachine(RuleBasedStateMachine):
     def open(self, who: int, name: str) -> None:
         truth = self.truth(name)
         error: type[ModelkeepError] | None = None
-        if not truth.payloads:
+        if not truth.began:
             error = UnknownModelError
         elif truth.is_open:
             error = ConflictError
         self.meets(error, lambda: self.registries[who].model(name).open())
-        truth.is_open = bool(truth.payloads)
+        truth.is_open = truth.began
 
     @rule(who=WHO, name=NAMES, pick=PICK, key=st.sampled_from("xy"), text=st.none() | st.sampled_from(["1", "2"]))
     def tag(self, who: int, name: str, pick: int, key: str, text: str | None) -> None:
@@ -444,7 +527,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @staticmethod
     def meant(truth: Truth, ref: str) -> tuple[int | None, type[ModelkeepError] | None]:
         """What a reference means, or the error that it must meet."""
-        if not truth.payloads:
+        if not truth.began:
             return None, UnknownModelError
         missing: type[ModelkeepError]
         if ref.startswith("@"):
@@ -469,10 +552,11 @@ class RegistryMachine(RuleBasedStateMachine):
     def check(self, registry: Registry, name: str) -> None:
         truth = self.truth(name)
         model = registry.model(name)
-        if not truth.payloads:
+        if not truth.began:
             with pytest.raises(UnknownModelError):
                 model.versions()
             return
+        assert {run.id: run.params["p"] for run in model.failed_runs()} == truth.runs
         everything = model.versions(deleted=True)
         assert [version.number for version in everything] == list(reversed(truth.payloads))
         assert {version.number for version in everything if version.deleted} == truth.deleted
@@ -481,6 +565,11 @@ class RegistryMachine(RuleBasedStateMachine):
             number for number in reversed(truth.payloads) if number not in truth.deleted
         ]
         assert {version.number: version.label for version in everything if version.label} == truth.labels
+        for version in everything:
+            found = version.review.opinions()
+            approved, rejected = (truth.said(version.number, verdict) for verdict in ("approve", "reject"))
+            told = (found.requested_by, found.approved, found.rejected)
+            assert told == (truth.requests.get(version.number), approved, rejected)
         assert {version.number: version.metrics["m"] for version in everything} == truth.payloads
         assert {version.number: set(version.variants) for version in everything if version.variants} == {
             number: set(known) for number, known in truth.variants.items() if known
@@ -509,8 +598,9 @@ class RegistryMachine(RuleBasedStateMachine):
                 found = {kind: int(variant.load()["w"]) for kind, variant in version.variants.items()}
                 assert found == truth.variants.get(number, {})
                 assert version.tags == truth.tags.get(number, {})
-        if any(truth.payloads for truth in self.truths.values()):
-            assert [str(finding) for finding in reader.storage.verify().findings] == []
+        if any(truth.began for truth in self.truths.values()):
+            findings = [one for one in reader.storage.verify().findings if one.key not in self.dropped]
+            assert [str(finding) for finding in findings] == []
 
 
 # -- where it lies -----------------------------------------------------------------------------------------------------

@@ -250,6 +250,7 @@ def test_a_usage_is_plain_data() -> None:
                 "logical": 1000,
                 "stored": 100,
                 "leftover": 0,
+                "drafts": 0,
             }
         ],
         "logical": 1000,

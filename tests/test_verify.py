@@ -469,7 +469,20 @@ def test_the_command_gives_all_of_it_as_json(folder: Path) -> None:
     (folder / TILE).write_bytes(b"rubbish")
     found = json.loads(run("--registry", folder, "--json").stdout)
     assert set(found) == {
-        *("url", "ok", "findings", "models", "datasets", "versions", "bytes", "lost", "whole", "repairs", "quick")
+        *(
+            "url",
+            "ok",
+            "findings",
+            "models",
+            "datasets",
+            "versions",
+            "bytes",
+            "lost",
+            "whole",
+            "repairs",
+            "quick",
+            "drafts",
+        )
     }
     assert [(one["key"], one["kind"]) for one in found["findings"]] == [(TILE, "tile")]
     assert (found["lost"], found["whole"] == found["versions"]) == ([], True)

@@ -185,6 +185,12 @@ def test_an_error_of_a_store_is_not_repeated(monkeypatch: pytest.MonkeyPatch) ->
         ("zip://inner.csv::https://u:p@host/a.zip?token=t", "zip://inner.csv::https://host/a.zip"),
         ("https://u:p@host?token=t", "https://host"),
         ("https://u:p/w@host/a", "https://host/a"),
+        ("https://u:p/w@host/a?sig=ab@cd", "https://host/a"),
+        ("https://u:p?w@host/a", "https://host/a"),
+        ("https://u:p#w@host/a", "https://host/a"),
+        ("https://u:p/w?x@host/a", "https://host/a"),
+        ("https://u:p::w@host/a", "https://…::…"),
+        ("https://u:p", "https://…"),
     ],
 )
 def test_a_url_is_kept_without_credentials(url: str, kept: str) -> None:

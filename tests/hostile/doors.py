@@ -158,6 +158,11 @@ def of_argument(value: Any, scene: Scene) -> Iterator[Door]:  # noqa: PLR0915  a
     yield "push(name)", lambda: registry.push(value, to=other)
     yield "pull(name)", lambda: registry.pull(value, source=other)
     yield "restore(reason)", lambda: registry.get(f"{MODEL}:1").delete(reason=value)
+    yield "check(alias)", lambda: version.check(value)
+    yield "review.request", lambda: version.review.request(value)
+    yield "review.request(name)", lambda: version.review.request([value])
+    yield "review.approve(reason)", lambda: version.review.approve(reason=value)
+    yield "review.comment", lambda: version.review.comment(value)
     yield "history", lambda: [str(event) for event in model.history()]
     yield "versions", lambda: [v.to_dict() for v in model.versions(deleted=True)]
     yield "erase(reason)", lambda: there().get(f"{MODEL}:1").erase(value)
@@ -280,6 +285,8 @@ def of_registry(objects: Objects, scene: Scene, *, few: bool = False) -> Iterato
     yield "facts", lambda: _all_facts(there().get(f"{MODEL}:1"))
     yield "models", lambda: [one.title for one in there().models()]
     yield "history", lambda: [f"{event} {event.text}" for event in there().model(MODEL).history()]
+    yield "check", lambda: str(there().get(f"{MODEL}@production").check("production"))
+    yield "opinions", lambda: str(there().get(f"{MODEL}@production").review.opinions())
     yield "at", lambda: there().model(MODEL).at("production", "2030-01-01")
     yield "usage", lambda: there().storage.usage().to_dict()
     yield "collect", lambda: there().storage.collect(grace=timedelta(0)).to_dict()
@@ -436,6 +443,7 @@ class RawCharacterError(Exception):
 def _shown(arguments: list[str], objects: Objects, scene: Scene, *, cache: Path | None = None) -> str:
     """What a command shows; nothing of it may move a terminal's cursor or turn its text around."""
     from modelkeep.cli import cli
+    from modelkeep.exits import Exit
 
     url = f"memory://{scene.fresh().name}"
     found = open_store(url)
@@ -445,8 +453,11 @@ def _shown(arguments: list[str], objects: Objects, scene: Scene, *, cache: Path 
     was = {name: os.environ.get(name) for name in ("MODELKEEP_REGISTRY", "MODELKEEP_CACHE")}
     os.environ.update(MODELKEEP_REGISTRY=url, MODELKEEP_CACHE=str(cache or scene.inside / "cache"))
     try:
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown), contextlib.suppress(SystemExit):
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
             cli.main(args=arguments, prog_name="modelkeep")
+    except SystemExit as end:
+        if end.code == Exit.UNEXPECTED:
+            raise end.__context__ or end from None
     finally:
         for name, text in was.items():
             os.environ.pop(name) if text is None else os.environ.update({name: text})

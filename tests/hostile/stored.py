@@ -95,7 +95,17 @@ def ops() -> dict[str, list[dict[str, Any]]]:
         "size": 1,
         "serializer": "tree",
     }
+    draft = {key: variant[key] for key in ("kind", "identity", "content", "size")} | {
+        "id": "8" * 32,
+        "registry": "x",
+        "at": [f"{'8' * 32}-1", 0, 1],
+        "packs": [f"{'8' * 32}-1"],
+        "expires": "2027-01-01T00:00:00.000000Z",
+    }
     place = forge().place(3)
+    finding = {"asked": "auc at least 0.9", "passed": False, "measured": 0.8}
+    evidence = {"policy": 1, "digest": "0" * 64, "holder": 2, "risk": "high", "findings": [finding]}
+    said = {"number": 3, "identity": "0" * 64, "reason": "0" * 64, "skippable": True}
     return {
         JOURNALS[0]: [
             *own,
@@ -106,10 +116,17 @@ def ops() -> dict[str, list[dict[str, Any]]]:
             {"op": "condemn", "packs": [pack[:-1] + "9"], "purged": [2]},
             {"op": "move", "number": 3, "was": place, "at": place, "packs": [pack]},
             {"op": "variant", **variant},
+            {"op": "draft", **draft},
+            {"op": "drop", "id": "8" * 32},
         ],
         JOURNALS[1]: [
             *own,
-            {"op": "alias", **alias},
+            {"op": "alias", **alias, "evidence": evidence},
+            {"op": "refuse", "alias": "production", **said, "evidence": evidence},
+            {"op": "request", **said, "reviewers": ["ada"]},
+            {"op": "approve", **said},
+            {"op": "reject", **said},
+            {"op": "withdraw", **said},
             {"op": "unalias", "alias": "production", "reason": "0" * 64},
             {"op": "repin", "number": 3, "was": place, "at": place},
             {"op": "delete", "number": 1, "reason": "0" * 64},
@@ -126,7 +143,11 @@ def ops() -> dict[str, list[dict[str, Any]]]:
             {"op": "describe", "text": "0" * 64, "number": 3},
             {"op": "comment", "text": "0" * 64, "number": 3},
         ],
-        JOURNALS[3]: [*own, {"op": "policy", "text": "[retention]"}],
+        JOURNALS[3]: [
+            *own,
+            {"op": "policy", "text": "[retention]"},
+            {"op": "policy", "text": '[models."*".aliases.production]\ngates = ["golden"]'},
+        ],
     }
 
 

@@ -14,7 +14,7 @@ from powercut.survivors import Tree
 from test_saves_race import Place
 from truth import NAME, Truth
 
-_ONCE = ("delete", "rollback", "unset")  # done already, they are refused
+_ONCE = ("delete", "rollback", "unset", "withdraw")  # done already, they are refused
 
 
 def told(registry: mk.Registry) -> Facts:
@@ -36,6 +36,8 @@ def told(registry: mk.Registry) -> Facts:
         tags={n: {tag: text or "" for tag, text in said[n].items()} for n in lines if n in said},
         words=words,
         policy=registry.policy.text,
+        reviews={n: (one.reviewers, tuple(v.approves for v in one.verdicts)) for n, one in state.reviews.items()},
+        refusals=sum(event.action == "refuse" for event in registry.model(NAME).history()),
     )
 
 

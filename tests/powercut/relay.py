@@ -77,5 +77,5 @@ def _without(acknowledged: Facts, met: Facts, ended: Facts) -> Iterator[Facts]:
         if getattr(ended, field.name) == getattr(met, field.name)
     }
     found = attrs.evolve(ended, **old)
-    if {*found.aliases.values(), *found.tags, *found.words, *found.purged} <= {*found.saved}:
+    if {*found.aliases.values(), *found.tags, *found.words, *found.purged, *found.reviews} <= {*found.saved}:
         yield found

@@ -11,13 +11,22 @@ import attrs
 
 import modelkeep as mk
 from modelkeep.layout import pack_key
+from operations import refused
 from powercut.disk import Call, Marked
 from powercut.mount import Mount
 from truth import NAME, NOW, facts, made
 
 REGISTRY = "team/registry"  # its folder on the disk; the first save makes both
 SEED = 5
-POLICY = "[retention]\nlast = 3\naliased = false\nlabelled = false"
+POLICY = """
+[retention]
+last = 3
+aliased = false
+labelled = false
+[models."*".aliases.staging]
+approvals = 1
+by_author = true
+"""
 
 
 @attrs.frozen
@@ -32,6 +41,8 @@ class Facts:
         tags: the tags of versions.
         words: the descriptions of versions.
         policy: the text of the policy.
+        reviews: for each version of which a review was asked whom, and for each verdict whether it approves.
+        refusals: how many promotions were refused.
     """
 
     saved: dict[int, tuple[int, int]] = attrs.Factory(dict)
@@ -41,6 +52,8 @@ class Facts:
     tags: dict[int, dict[str, str]] = attrs.Factory(dict)
     words: dict[int, str] = attrs.Factory(dict)
     policy: str = ""
+    reviews: dict[int, tuple[tuple[str, ...], tuple[bool, ...]]] = attrs.Factory(dict)
+    refusals: int = 0
 
 
 @attrs.frozen
@@ -71,12 +84,37 @@ def _on(number: int, act: Callable[[mk.ModelVersion], object]) -> Callable[[mk.R
     return on
 
 
-def promote(number: int) -> Step:
+def promote(number: int, alias: str = "production") -> Step:
     return Step(
         "promote",
-        _on(number, lambda version: version.promote("production", reason="newer")),
-        lambda f: {"aliases": {**f.aliases, "production": number}},
+        _on(number, lambda version: version.promote(alias, reason="newer")),
+        lambda f: {"aliases": {**f.aliases, alias: number}},
     )
+
+
+def refuse(number: int) -> Step:
+    return Step("refuse", _on(number, lambda v: refused(v, "staging")), lambda f: {"refusals": f.refusals + 1})
+
+
+def request(number: int) -> Step:
+    return Step("request", _on(number, lambda v: v.review.request(["ada"])), lambda f: _said(f, number))
+
+
+def approve(number: int) -> Step:
+    return Step("approve", _on(number, lambda v: v.review.approve()), lambda f: _said(f, number, True))
+
+
+def reject(number: int) -> Step:
+    return Step("reject", _on(number, lambda v: v.review.reject()), lambda f: _said(f, number, False))
+
+
+def withdraw(number: int) -> Step:
+    return Step("withdraw", _on(number, lambda v: v.review.withdraw()), lambda f: _said(f, number))
+
+
+def _said(before: Facts, number: int, *verdicts: bool) -> dict[str, Any]:
+    """One person says all of it."""
+    return {"reviews": {**before.reviews, number: (("ada",), verdicts)}}
 
 
 def rollback(to: int) -> Step:
@@ -92,7 +130,7 @@ def unset() -> Step:
         registry.model(NAME).unset("production")
         return ()
 
-    return Step("unset", act, lambda _: {"aliases": {}})
+    return Step("unset", act, lambda f: {"aliases": {k: v for k, v in f.aliases.items() if k != "production"}})
 
 
 def tag(number: int) -> Step:
@@ -148,8 +186,8 @@ def _without(before: Facts, *purged: int) -> dict[str, Any]:
 
 STEPS = [
     save(1), save(2), promote(1), save(3), promote(2), save(4), describe(4), tag(3), rollback(1), policy(), delete(2),
-    save(5), collect(2), describe(5), compact(), promote(3), save(6), compact(), erase(5), unset(), save(7), save(8),
-    collect(1, 3, 4), save(9),
+    save(5), collect(2), describe(5), compact(), promote(3), save(6), compact(), erase(5), request(6), refuse(6),
+    approve(6), promote(6, "staging"), reject(6), withdraw(6), unset(), save(7), save(8), collect(1, 3, 4), save(9),
 ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from security.watched import BATCH, Outcome, Watched, ready
 from security.ways_in import READER, reader
 
 HERE = Path(__file__).resolve()
-SHARE = 240  # one in so many attacks runs with the other tests
+SHARE = 480  # one in so many attacks runs with the other tests
 SHOWN = 40  # faults of a kind
 FEW = 0.01  # of the benign files may be refused
 MAY_LOAD = ("inert", "lie")  # these hold nothing that runs: as data they may load, if that is all that happens

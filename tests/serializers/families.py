@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -409,12 +410,14 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def main(name: str, registry: str, out: str, grant: str | None = None) -> None:
-    """Load the model of a family, and write what it predicts."""
-    family = FAMILIES[name]
-    into = family.into() if family.into else None
-    model = mk.Registry(registry).load("model", into=into, trust=grant or False)
-    np.save(out, np.asarray(family.predict(model)))
+def main(folder: str, *names: str) -> None:
+    """Load the model of each family, and write what it predicts."""
+    registry = mk.Registry(Path(folder) / "registry")
+    for number, name in enumerate(names):
+        family = FAMILIES[name]
+        into = family.into() if family.into else None
+        model = registry.load(f"model {number}", into=into, trust=family.grant or False)
+        np.save(Path(folder) / f"{number}.npy", np.asarray(family.predict(model)))
 
 
 if __name__ == "__main__":
