@@ -1,9 +1,9 @@
 """What a version of a kept dataset costs after 1 % of its rows changed: at the save, and after a compaction.
 
 A table of 1,000,000 rows and 9 columns; 10,000 rows are replaced in one place, inserted, put in front, appended,
-deleted, or replaced at random places. ``parquet`` is what `save_dataset(frame, keep=True)` writes. ``plain parquet`` is
-a file that pyarrow wrote by its own defaults, and ``tensors`` a dict of arrays, kept as tensors: how each fares
-says why Parquet is cut by content. A size is in bytes of packs, in parts of those of the first version.
+deleted, or replaced or deleted at random places. ``parquet`` is what `save_dataset(frame, keep=True)` writes. ``plain
+parquet`` is a file that pyarrow wrote by its own defaults, and ``tensors`` a dict of arrays, kept as tensors: how each
+fares says why Parquet is cut by content. A size is in bytes of packs, in parts of those of the first version.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ def changes(old: pa.Table, new: pa.Table, chance: np.random.Generator) -> dict[s
         take[np.sort(chance.choice(rows, few, replace=False))] = rows + np.arange(few)
         return joined(old, new).take(pa.array(take)).combine_chunks()
 
+    def deleted() -> pa.Table:
+        return old.take(pa.array(np.sort(chance.choice(rows, rows - few, replace=False)))).combine_chunks()
+
     return {
         "replaced in one place": lambda: joined(old.slice(0, half), new, old.slice(half + few)),
         "inserted": lambda: joined(old.slice(0, half), new, old.slice(half)),
@@ -63,6 +67,8 @@ def changes(old: pa.Table, new: pa.Table, chance: np.random.Generator) -> dict[s
         "appended": lambda: joined(old, new),
         "deleted": lambda: joined(old.slice(0, half), old.slice(half + few)),
         "replaced at random": at_random,
+        "deleted at random": deleted,
+        "replaced at random, 1 % appended": lambda: joined(at_random(), new),
     }
 
 
@@ -108,8 +114,7 @@ def report(folder: Path, title: str, form: Callable[[pa.Table], Any], old: pa.Ta
     rows = []
     for number, (how, change) in enumerate(ways.items()):
         one, added, compacted = measured(folder / f"{title}-{number}", partial(form, old), partial(form, change()))
-        limit = LIMIT * one if how != "replaced at random" else None
-        rows += [Size(f"{how}: added", added, one, limit), Size("… both, compacted", compacted, one)]
+        rows += [Size(f"{how}: added", added, one, LIMIT * one), Size("… both, compacted", compacted, one)]
     sizes(f"{title}: the first version takes {one / 2**20:.1f} MiB", "first", rows)
 
 
@@ -121,6 +126,25 @@ def speed(folder: Path, old: pa.Table) -> None:
     assert version.load().equals(old)
     loaded = time.process_time()
     print(f"\nof {old.nbytes / 1e6:.0f} MB in memory: save {saved - began:.2f} s, load {loaded - saved:.2f} s of CPU")
+
+
+def in_a_row(folder: Path, table: pa.Table, chance: np.random.Generator, count: int = 10) -> None:
+    """Versions of which each has 1 % of its rows replaced at random places: what each adds, and what the loads take."""
+    registry = mk.Registry(folder / "row", durable=False)
+    stored, saves, loads, few = [0], list[float](), list[float](), len(table) // 100
+    for number in range(1, count + 1):
+        began = time.process_time()
+        version = registry.save_dataset(table, "sales", keep=True, profile=False)
+        saves.append(time.process_time() - began)
+        stored.append(packs(registry))
+        began = time.process_time()
+        assert version.load().equals(table), number
+        loads.append(time.process_time() - began)
+        table = changes(table, made(few, chance), chance)["replaced at random"]()
+    added = [(new - old) / stored[1] for old, new in pairwise(stored)]
+    print(f"\n{count} versions in a row, 1 % replaced at random in each; in parts of the first, and seconds of CPU")
+    for title, listed in (("added", added), ("save", saves), ("load", loads)):
+        print(f"{title:6}" + "".join(f"{value:7.3f}" for value in listed))
 
 
 def main() -> None:
@@ -136,6 +160,7 @@ def main() -> None:
         report(folder, "plain parquet", partial(as_file, folder / "files"), old, ways)
         report(folder, "tensors", as_tensors, old, ways)
         speed(folder, old)
+        in_a_row(folder, old, chance)
 
 
 if __name__ == "__main__":
