@@ -1,8 +1,9 @@
 """Every HTTP request of every operation goes wrong, in every way: whole or not at all, and a retry works.
 
 ``python tests/test_network_sweep.py`` does so on the fake of GCS and on moto; ``--operation compact``, ``--kind
-reply-dropped`` and ``--on seaweedfs`` choose. Requests that are under way at once come in any order, so which one of
-those is struck changes from run to run; each place in the order is struck.
+reply-dropped`` and ``--on seaweedfs`` choose; with ``--each 1`` each request goes wrong in one way, by chance. Requests
+that are under way at once come in any order, so which one of those is struck changes from run to run; each place in the
+order is struck.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from itertools import groupby
 
 import attrs
 import pytest
@@ -223,22 +225,34 @@ def test_a_request_that_goes_wrong_anywhere_leaves_all_or_nothing_and_a_retry_wo
     assert {outcome.end.split(",")[0] for outcome in outcomes} >= {"acknowledged", "refused"}
 
 
-def sweep(road: Road, names: list[str], kinds: list[str], share: float) -> int:
-    """Strike every request of every operation, tell about each operation, and return how many cases went wrong."""
+def sweep(road: Road, names: list[str], kinds: list[str], each: int) -> int:
+    """Strike every request of every operation, tell about each operation, and return how many cases went wrong.
+
+    Args:
+        road: to the server.
+        names: the operations.
+        kinds: of fault, in an order left to chance.
+        each: go on to the next request once so many faults came true.
+    """
     total: Counter[str] = Counter()
     for name in names:
         began, ends = time.monotonic(), Counter[str]()
         chance = random.Random(name)
-        for case in all_cases(road, [name], kinds):
-            if chance.random() >= share:
-                continue
-            outcome = road.strike(case)
-            ends["cases"] += 1
-            ends["struck"] += outcome.hits > 0
-            ends["faulty"] += bool(outcome.faults)
-            ends[outcome.end.split(",")[0]] += 1
-            if outcome.faults:
-                sys.stdout.write(f"{case}: {outcome.faults}\n")
+        for _, cases in groupby(all_cases(road, [name], kinds), lambda case: attrs.evolve(case, kind="")):
+            came_true = 0
+            for case in chance.sample(found := list(cases), len(found)):
+                outcome = road.strike(case)
+                came_true += outcome.hits > 0
+                ends["cases"] += 1
+                ends["struck"] += outcome.hits > 0
+                ends["faulty"] += bool(outcome.faults)
+                ends[outcome.end.split(",")[0]] += 1
+                if outcome.faults:
+                    sys.stdout.write(f"{case}: {outcome.faults}\n")
+                if came_true == each:
+                    break
+            ends["requests"] += 1
+            ends["met"] += came_true > 0
         total += ends
         sys.stdout.write(f"  {name}: {_spelled(ends)}; {time.monotonic() - began:.0f} s\n")
         sys.stdout.flush()
@@ -248,7 +262,9 @@ def sweep(road: Road, names: list[str], kinds: list[str], share: float) -> int:
 
 def _spelled(ends: Counter[str]) -> str:
     told = ", ".join(f"{ends[end]:,} {end}" for end in ("acknowledged", "unsettled", "refused", "wrong"))
-    return f"{ends['cases']:,} cases, the fault came true in {ends['struck']:,}: {told}; {ends['faulty']:,} faulty"
+    requests = f"{ends['met']:,} of {ends['requests']:,} requests went wrong"
+    cases = f"{ends['cases']:,} cases, the fault came true in {ends['struck']:,}"
+    return f"{requests}; {cases}: {told}; {ends['faulty']:,} faulty"
 
 
 def main() -> int:
@@ -257,14 +273,14 @@ def main() -> int:
     options.add_argument("--operation", choices=OPERATIONS, action="append", help="an operation; all without it")
     options.add_argument("--kind", choices=KINDS, action="append", help="a kind of fault; all without it")
     options.add_argument("--on", choices=SERVERS, action="append", help="a server; gcs and moto without it")
-    options.add_argument("--share", type=float, default=1.0, help="what share of the cases, by chance")
+    options.add_argument("--each", type=int, default=len(KINDS), help="so many kinds at each request; all without it")
     chosen = options.parse_args()
     warnings.filterwarnings("ignore", UNLISTED)
     broken = 0
     for name in chosen.on or ("gcs", "moto"):
         with SERVERS[name]() as server, fault_proxy(server.endpoint) as proxy:
             road = Road.to(Site.on(server), proxy)
-            broken += sweep(road, chosen.operation or list(OPERATIONS), chosen.kind or list(KINDS), chosen.share)
+            broken += sweep(road, chosen.operation or list(OPERATIONS), chosen.kind or list(KINDS), chosen.each)
     return 1 if broken else 0
 
 
