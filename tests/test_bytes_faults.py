@@ -417,18 +417,19 @@ def test_a_file_that_changes_while_it_is_saved_is_refused_or_saved_as_something_
         np.save(file, noise(0, 6 * MIB))
     store = LocalStore(tmp_path / "registry", durable=False)
     registry = Registry(store)
-    refused = 0
+    refused = kept = 0
     with meanwhile(change(file)):
-        for _ in range(8):
+        while refused + kept < 8 or (change is not replace and not refused and kept < 200):  # they meet by chance
             try:
                 registry.save(file, "m")
+                kept += 1
             except InvalidValueError as error:
                 assert "changed while it was saved; save it at rest" in str(error)  # noqa: PT017  one of two outcomes
                 refused += 1
     if change is not replace:
         assert refused > 0, "it was never seen to change"
-    saved = registry.model("m").versions() if refused < 8 else []
-    assert len(saved) == 8 - refused
+    saved = registry.model("m").versions() if kept else []
+    assert len(saved) == kept
     for version in saved:
         out = tmp_path / f"out{version.number}"
         version.load(into=out)
