@@ -25,6 +25,7 @@ from modelkeep.errors import (
     InvalidNameError,
     InvalidRefError,
     InvalidValueError,
+    StaleError,
     StoreError,
     UnknownAliasError,
     UnknownDatasetError,
@@ -479,6 +480,18 @@ def test_a_line_of_a_dataset_has_a_title_a_history_and_versions_that_are_dataset
     assert ("promote", 2, "newer") in told
     assert [action for action, *_ in told if action in ("rollback", "unalias")] == ["rollback", "unalias"]
     assert line.title == "All sales"
+
+
+def test_a_promotion_that_expects_another_holder_is_refused_and_moves_nothing(registry: mk.Registry) -> None:
+    first, second = keep(registry, 1, 2)
+    first.promote("golden", expect=None)
+    with pytest.raises(StaleError, match=r"golden stands on version 1, not on nothing"):
+        second.promote("golden", expect=None)
+    assert registry.dataset("sales@golden") == first
+    second.promote("golden", expect=first)
+    with pytest.raises(StaleError, match=r"golden stands on version 2, not on version 1"):
+        first.promote("golden", expect=1)
+    assert registry.dataset("sales@golden") == second
 
 
 def test_a_line_is_not_that_of_the_model_of_this_name(registry: mk.Registry) -> None:

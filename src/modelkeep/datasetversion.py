@@ -12,6 +12,7 @@ from modelkeep import _resolve
 from modelkeep._erase import Erasure
 from modelkeep._line import Line
 from modelkeep._resolve import Verify
+from modelkeep.arguments import ABSENT, Absent, number_of
 from modelkeep.dataseeing import seen
 from modelkeep.dataset import ColumnProfile, DatasetFacts, are_equal
 from modelkeep.errors import InvalidValueError, NotFoundError
@@ -283,9 +284,12 @@ class Dataset:
 
     # -- what people do with it ------------------------------------------------------------------------------
 
-    def promote(self, alias: str, *, reason: str | None = None) -> Dataset:
+    def promote(
+        self, alias: str, *, expect: int | Dataset | Absent | None = ABSENT, reason: str | None = None
+    ) -> Dataset:
         """Let *alias*, such as ``golden``, stand on this version; see `ModelVersion.promote`."""
-        return self._after(lambda: self._version.promote(alias, reason=reason))
+        expected = number_of(expect, self.name)
+        return self._after(lambda: self._version.promote(alias, expect=expected, reason=reason))
 
     def tag(self, **tags: str | None) -> Dataset:
         """Set tags; None takes one away. One write when warm."""

@@ -136,7 +136,7 @@ def _delete(visit: Visit) -> Check:
     try:
         visit.ask("delete", lambda: visit.store.delete([key]))
     except AccessError as error:
-        remedy = f"nothing, unless you are to collect: then ask for {right_for('delete', visit.url)}"
+        remedy = f"nothing, unless you are to collect, compact or erase: then ask for {right_for('delete', visit.url)}"
         return _note(f"you may not delete here, and saving does not need it: {visit.said(error)}", remedy)
     visit.made.remove(key)
     if not visit.may_read:

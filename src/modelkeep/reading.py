@@ -45,7 +45,7 @@ class Finding:
         kind: ``damaged``, ``missing``, ``unreadable``, ``void``, ``tile``, ``tail`` (an entry that others have seen),
             ``sealed`` (an entry brought back after its loss was accepted), ``condemned`` (a pack that a version needs),
             ``unknown`` (an entry of a newer release), ``stray`` (no object of a registry), or, harmless, ``leftover``
-            (an upload that no entry names, or a probe of a doctor) and ``unlisted``.
+            (a pack that no version needs, or a probe of a doctor) and ``unlisted``.
     """
 
     key: str
