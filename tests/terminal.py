@@ -1,4 +1,4 @@
-"""The command on a terminal of 80 columns that moves no cursor."""
+"""The command on a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 
-def on_a_terminal(folder: Path, line: str) -> tuple[int, str]:
-    """The status of a command that runs in *folder*, and what it shows on standard output and error."""
+def on_a_terminal(folder: Path, line: str, kind: str = "dumb") -> tuple[int, str]:
+    """The status of a command that runs in *folder*, and what it shows on standard output and error.
+
+    Of *kind* ``"dumb"`` no cursor can be moved: no bar is shown.
+    """
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80", "LINES": "40", "TERM": "dumb"}
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "40", "TERM": kind}
     command = [sys.executable, "-m", "modelkeep", *line.split()]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment, cwd=folder) as running:
         os.close(theirs)

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 import modelkeep as mk
 from modelkeep.cli import cli
 from modelkeep.layout import pack_key
+from terminal import on_a_terminal
 
 
 @pytest.fixture
@@ -86,6 +87,12 @@ def test_a_dry_run_shows_why_and_changes_nothing_and_a_run_does_it(folder: Path,
     assert not left.exists()
     after = json.loads(run("collect", "churn", "--registry", folder, "--json").stdout)
     assert (after["purged"], after["removals"]) == ([], [])
+
+
+def test_a_dry_run_does_not_say_that_it_deletes(folder: Path) -> None:
+    _, dry = on_a_terminal(folder, "collect --dry-run --registry .", "xterm")
+    assert ("looking" in dry, "deleting" in dry) == (True, False)
+    assert "deleting" in on_a_terminal(folder, "collect --registry .", "xterm")[1]
 
 
 def test_an_upload_that_is_young_is_shown_as_left(folder: Path) -> None:

@@ -137,7 +137,7 @@ def collect(name: str | None, dry_run: bool, grace: float, registry: str | None,
     """
     if not math.isfinite(grace):
         raise click.BadParameter(f"{grace} is no number of hours", param_hint="--grace")
-    with bar("deleting", in_bytes=False) as tell:
+    with bar("looking" if dry_run else "deleting", in_bytes=False) as tell:
         done = mk.Registry(registry).storage.collect(name, dry_run=dry_run, grace=timedelta(hours=grace), progress=tell)
     if as_json:
         print_json(done.to_dict())
