@@ -108,10 +108,13 @@ class Road:
 
     def requests(self, name: str, *, warm: bool) -> int:
         """How many requests an operation makes."""
-        prefix = self.begun(name)
-        registry = self._registry(prefix, 1, warm=warm and not _is_first(name))
-        self.proxy.arm(Fault.REPLY_DROPPED, among=range(0))
-        OPERATIONS[name].act(registry)
+
+        def once() -> None:
+            registry = self._registry(self.begun(name), 1, warm=warm and not _is_first(name))
+            self.proxy.arm(Fault.REPLY_DROPPED, among=range(0))
+            OPERATIONS[name].act(registry)
+
+        _patiently(once)
         self.proxy.disarm()
         return self.proxy.seen
 
