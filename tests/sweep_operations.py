@@ -15,13 +15,15 @@ import attrs
 import modelkeep as mk
 from modelkeep.errors import IntegrityError, InvalidValueError, UnknownModelError
 from modelkeep.layout import journal_prefix, model_prefix, pack_key
-from operations import refused
+from modelkeep.runs import keep_failed
+from operations import keep, kept, refused
 from truth import NAME, facts, made, wrong
 
 SEED = 7
 LONG_AGO = 2 * 86_400  # seconds; beyond any grace
 RULES = "[retention]\nlast = 2\naliased = false\nlabelled = false"
 ASKS = "[models.churn.aliases.production]\napprovals = 1\nby_author = true"
+OF_RUNS = ("draft", "drop")  # in the history they tell an id, which each time is another
 ROWS = 100  # entries of a tile
 
 Facts = dict[str, Any]
@@ -93,6 +95,24 @@ def _closed(registry: mk.Registry) -> None:
     registry.model(NAME).close()
 
 
+def _fail(registry: mk.Registry) -> None:
+    """Keep a run that failed, as leaving its block does, and raise what keeping it met."""
+    run = registry.run(NAME, params=facts(SEED, 5))
+    run.log(loss=0.5)
+    keep_failed(run, ValueError("bad rows"))
+
+
+def _failed(registry: mk.Registry) -> None:
+    _three(registry)
+    _fail(registry)
+
+
+def _with_data(registry: mk.Registry) -> None:
+    """A version of a dataset beside models."""
+    _three(registry)
+    keep(registry, 1)
+
+
 def _boundary(registry: mk.Registry) -> None:
     """The next entry of `notes` is followed by a tile."""
     _three(registry)
@@ -162,12 +182,17 @@ OPERATIONS: dict[str, Operation] = {
             lambda r: _version(r, 3).review.approve(reason="calibrated"),
             lambda r: _version(r, 3).review.reject(),
             lambda r: _version(r, 3).review.withdraw(),
+            lambda r: _version(r, 3).review.comment("why not?"),
         ),
     ),
     "rollback": Operation(_three, (lambda r: r.model(NAME).rollback("production", expect=2, reason="drift"),)),
     "unset": Operation(_three, (lambda r: r.model(NAME).unset("production", reason="off"),)),
     "delete": Operation(_three, (lambda r: _version(r, 3).delete(reason="poor"),)),
     "restore": Operation(_deleted, (lambda r: _version(r, 3).restore(reason="needed"),)),
+    "fail run": Operation(_three, (_fail,)),
+    "drop run": Operation(_failed, (lambda r: next(iter(r.model(NAME).failed_runs())).drop(),)),
+    "first dataset": Operation(_nothing, (lambda r: keep(r, 1),)),
+    "dataset": Operation(_with_data, (lambda r: keep(r, 2), lambda r: r.dataset("sales:2").promote("golden"))),
     "label": Operation(_three, (lambda r: _version(r, 3).set_label("2.0.0"),)),
     "texts": Operation(
         _three,
@@ -198,6 +223,7 @@ def facts_of(registry: mk.Registry) -> Facts:
     """All that users can see, times left out; each version loaded and compared with what was saved."""
     model = registry.model(NAME)
     found: Facts = {"policy": [registry.policy.number, registry.policy.text]}
+    found["data"] = [[number, list(registry.dataset(f"sales:{number}").aliases)] for number in kept(registry)]
     try:
         versions = model.versions(deleted=True)
     except UnknownModelError:
@@ -209,8 +235,9 @@ def facts_of(registry: mk.Registry) -> Facts:
     found["versions"] = {version.number: _facts_of_one(model, version) for version in versions}
     found["aliases"] = {alias: holder.number for alias, holder in model.aliases.items()}
     found["model"] = [model.is_open, model.title]
+    found["failed"] = [[run.error, run.params, run.history["loss"].last, run.verify()] for run in model.failed_runs()]
     found["history"] = [
-        f"{e.journal} {e.entry} {e.action} {e.version} {e.subject} {e.text}"
+        f"{e.journal} {e.entry} {e.action} {e.version} {None if e.action in OF_RUNS else e.subject} {e.text}"
         for e in sorted(model.history(), key=lambda e: (e.journal, e.entry))
     ]
     return dict(json.loads(json.dumps(found)))

@@ -7,6 +7,7 @@ waits, with all imports behind it; what a call touches is read from the trace, a
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -19,6 +20,7 @@ from typing import Self
 
 import attrs
 
+from modelkeep.system import find_actor
 from sweep_victim import Board, Ending
 
 # one that changes what lies on a disk needs room for it; taking away does not
@@ -157,9 +159,11 @@ class Nursery:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-W", "ignore", str(Path(__file__).parent / "sweep_victim.py")]
+        # calls are counted for each process by itself: a run shall start no Git
+        env = {**os.environ, "MODELKEEP_ACTOR": find_actor(), "PATH": ""}
         with (self.below / "said").open("ab") as said:
             self._forks = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, process_group=0
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, process_group=0, env=env
             )
         assert self._answer() == "warm", (self.below / "said").read_text()
         return self

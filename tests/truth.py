@@ -149,6 +149,9 @@ class Truth:
         line.read()
         living = {n: known for n, known in line.versions.state.lines.items() if n not in line.releases.state.purged}
         needs = {pack_key(NAME, pack) for known in living.values() for pack in known.packs}
+        needs |= {
+            pack_key(NAME, pack) for kept in line.versions.state.kept_drafts().values() for pack in kept.made.packs
+        }
         store = self.registry._store
         lies = {item.key for item in store.list(data_prefix(NAME))}
         found += [f"{key} is missing" for key in needs - lies] + [f"{key} is left over" for key in lies - needs]
