@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelkeep import redaction
+from modelkeep import redaction, secretshapes
 from modelkeep.errors import InvalidValueError, SecretError
 from modelkeep.redaction import check_params, looks_secret, redacted, remote_without_credentials
 from redaction.planted import tuning
@@ -83,6 +85,13 @@ def test_a_text_is_redacted_once_and_for_all(text: str) -> None:
 def test_what_stands_beside_a_secret_does_not_hide_it(before: str, after: str, which: int) -> None:
     one = tuning()[which]
     assert one.secret not in redacted(f"{before}\n{one.text}\n{after}")
+
+
+@pytest.mark.parametrize("module", [redaction, secretshapes])
+def test_no_rule_has_a_possessive_group_which_python_got_wrong_up_to_3_11_4(module: ModuleType) -> None:
+    rules = [rule.pattern for rule in vars(module).values() if isinstance(rule, re.Pattern)]
+    assert rules
+    assert [rule for rule in rules if re.search(r"\)(?:[?*+]|\{[0-9,]+\})\+", rule)] == []
 
 
 def test_a_text_without_end_is_cut_and_says_so() -> None:

@@ -22,8 +22,8 @@ _MAX_DEPTH = 60  # deeper than a parameter may be nested
 _NAME = r"(?P<name>[A-Za-z_][\w.-]{1,100}+)"
 _ANNOTATED = r"\s?:\s?[A-Za-z_][\w.\[\]|, ]{0,60}?\s?=(?!=)\s?"
 _QUOTED = (
-    r"[bBrRuUfF]{0,2}(?:\"(?P<double>[^\"\\\n]{0,512}+(?:\\.[^\"\\\n]{0,512}+){0,50}+)\""
-    r"|'(?P<single>[^'\\\n]{0,512}+(?:\\.[^'\\\n]{0,512}+){0,50}+)'|\\{1,3}[\"'](?P<escaped>[^\"'\\\n]{1,512}+)\\{1,3}[\"'])"
+    r"[bBrRuUfF]{0,2}(?:\"(?P<double>[^\"\\\n]{0,512}+(?:\\.[^\"\\\n]{0,512}+){0,50})\""
+    r"|'(?P<single>[^'\\\n]{0,512}+(?:\\.[^'\\\n]{0,512}+){0,50})'|\\{1,3}[\"'](?P<escaped>[^\"'\\\n]{1,512}+)\\{1,3}[\"'])"
 )
 _BARE = r"(?P<bare>[^\s\"'<>]{1,512}+)"
 _NAMED = re.compile(
@@ -33,7 +33,7 @@ _NAMED = re.compile(
 _ELEMENT = re.compile(rf"<{_NAME}>(?P<bare>[^<>\n]{{1,512}}+)</")
 _OPTION = re.compile(rf"--{_NAME}[ =](?P<bare>[^\s\"'-][^\s\"']{{0,511}}+)")
 _CALLED = re.compile(r"[A-Za-z_][\w.]{0,200}+[\[({]")
-_IDENTIFIER = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]\w{0,100}+){0,20}+")
+_IDENTIFIER = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]\w{0,100}+){0,20}")
 _BEGINNING = re.compile(r"[ \t+-]{0,200}(?:export |set |- )?[\"']?")  # of a line in a file of settings, or of its diff
 _SMALL = re.compile(r"[0-9.]{1,3}(?![0-9A-Za-z])")  # a number that is no password: _LEAST_PASSWORD = 8
 _TYPES = {"str", "bytes", "int", "bool", "Any", "None", "SecretStr", "Optional", "object", "string"}

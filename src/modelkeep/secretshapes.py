@@ -9,7 +9,9 @@ Sources, beside each maker's own pages:
 - all others were compared with the rules of gitleaks (MIT), <https://github.com/gitleaks/gitleaks>
 
 Every repetition has an upper bound and most are possessive (``{20,255}+``), so that no text, whoever wrote it, makes a
-rule go back and forth. Lower bounds are below what makers say where they warn that lengths change.
+rule go back and forth. Groups are never possessive: before Python 3.11.5 such a rule may fail to match
+(<https://github.com/python/cpython/issues/106052>). Lower bounds are below what makers say where they warn that lengths
+change.
 """
 
 from __future__ import annotations
@@ -46,10 +48,10 @@ _TOKENS: tuple[tuple[str, str], ...] = (
 _PLAIN = re.compile(f"{_LEFT}(?:{'|'.join(f'(?P<k{i}>{rule})' for i, (_, rule) in enumerate(_TOKENS))}){_RIGHT}")
 
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_BODY = re.compile(r"(?:[A-Za-z0-9+/=:,.\s-]|\\[nrt]){0,16384}+")
+_KEY_BODY = re.compile(r"(?:[A-Za-z0-9+/=:,.\s-]|\\[nrt]){0,16384}")
 _URL = re.compile(
     r"(?<=[A-Za-z0-9])://(?P<login>[^\s/@:'\"<>]{0,255}+)"
-    r"(?::(?![0-9]{1,5}(?:[/?#\s]|$))(?P<pass>[^\s@'\"<>]{1,255}+(?:@[^\s@/'\"<>]{0,255}+(?=@)){0,4}+))?+@"
+    r"(?::(?![0-9]{1,5}(?:[/?#\s]|$))(?P<pass>[^\s@'\"<>]{1,255}+(?:@[^\s@/'\"<>]{0,255}+(?=@)){0,4}))?@"
 )
 _LONG_LOGIN = 8  # characters; a login without a password is a token then, as in https://TOKEN@github.com
 _HEADER = re.compile(r"(?i)\b(?P<head>basic|bearer)(?P<gap>\s{1,3})(?P<secret>[A-Za-z0-9._~+/=-]{8,4096}+)")
