@@ -97,14 +97,14 @@ def _with_data(registry: Registry) -> None:
         keep(registry, seed)
 
 
-def _fail(registry: Registry) -> None:
+def fail(registry: Registry) -> None:
     """Keep a run that failed, as leaving its block does, and raise what keeping it met."""
     run = registry.run("churn", params={"seed": 7})
     run.log(loss=0.5)
     keep_failed(run, ValueError("bad rows"))
 
 
-def _failed(registry: Registry) -> list[FailedRun]:
+def failed(registry: Registry) -> list[FailedRun]:
     try:
         return list(registry.model("churn").failed_runs())
     except UnknownModelError:
@@ -114,7 +114,7 @@ def _failed(registry: Registry) -> list[FailedRun]:
 def _with_runs(registry: Registry) -> None:
     """A run that failed beside versions."""
     _in_use(registry)
-    _fail(registry)
+    fail(registry)
 
 
 def _deleted(registry: Registry) -> None:
@@ -303,9 +303,9 @@ OPERATIONS = {
     "variant large": Operation(
         lambda r: one(r).add_variant(weights(LARGE), kind="half"), lambda r: "half" in one(r).variants, _grown
     ),
-    "fail first run": Operation(_fail, lambda r: len(_failed(r)) == 1, _nothing),
-    "fail run": Operation(_fail, lambda r: len(_failed(r)) == 2, _with_runs),
-    "drop run": Operation(lambda r: _failed(r)[0].drop(), lambda r: not _failed(r), _with_runs),
+    "fail first run": Operation(fail, lambda r: len(failed(r)) == 1, _nothing),
+    "fail run": Operation(fail, lambda r: len(failed(r)) == 2, _with_runs),
+    "drop run": Operation(lambda r: failed(r)[0].drop(), lambda r: not failed(r), _with_runs),
     "label": Operation(lambda r: one(r).set_label("2.0.0"), lambda r: one(r).label == "2.0.0"),
     "close": Operation(lambda r: r.model("churn").close(), lambda r: not r.model("churn").is_open),
     "open": Operation(lambda r: r.model("shut").open(), lambda r: r.model("shut").is_open),
@@ -351,7 +351,7 @@ def snapshot(store: Store) -> dict[str, Any]:
     """What a new registry sees."""
     registry = Registry(store)
     seen: dict[str, Any] = {"numbers": numbers(registry), "kept": _seen_data(registry)}
-    seen["failed"] = [run.id for run in _failed(registry)]
+    seen["failed"] = [run.id for run in failed(registry)]
     if seen["numbers"]:
         model = registry.model("churn")
         seen["aliases"] = {alias: version.number for alias, version in model.aliases.items()}
@@ -384,7 +384,7 @@ def faults(store: Store) -> list[str]:
         hidden = hidden[:1] if "models/guest/" in hidden else ()
     findings = [one for one in registry.storage.verify().findings if one.kind not in HARMLESS]
     found = [str(one) for one in findings if not one.key.startswith(hidden)]
-    runs = _failed(registry)
+    runs = failed(registry)
     found += [
         one.ref for one in runs if (one.params, one.history["loss"].last) != ({"seed": 7}, 0.5) or not one.verify()
     ]

@@ -15,8 +15,7 @@ import attrs
 import modelkeep as mk
 from modelkeep.errors import IntegrityError, InvalidValueError, UnknownModelError
 from modelkeep.layout import journal_prefix, model_prefix, pack_key
-from modelkeep.runs import keep_failed
-from operations import keep, kept, refused
+from operations import fail, failed, keep, kept, refused
 from truth import NAME, facts, made, wrong
 
 SEED = 7
@@ -95,16 +94,10 @@ def _closed(registry: mk.Registry) -> None:
     registry.model(NAME).close()
 
 
-def _fail(registry: mk.Registry) -> None:
-    """Keep a run that failed, as leaving its block does, and raise what keeping it met."""
-    run = registry.run(NAME, params=facts(SEED, 5))
-    run.log(loss=0.5)
-    keep_failed(run, ValueError("bad rows"))
-
-
-def _failed(registry: mk.Registry) -> None:
+def _with_run(registry: mk.Registry) -> None:
+    """A run that failed beside versions."""
     _three(registry)
-    _fail(registry)
+    fail(registry)
 
 
 def _with_data(registry: mk.Registry) -> None:
@@ -189,8 +182,8 @@ OPERATIONS: dict[str, Operation] = {
     "unset": Operation(_three, (lambda r: r.model(NAME).unset("production", reason="off"),)),
     "delete": Operation(_three, (lambda r: _version(r, 3).delete(reason="poor"),)),
     "restore": Operation(_deleted, (lambda r: _version(r, 3).restore(reason="needed"),)),
-    "fail run": Operation(_three, (_fail,)),
-    "drop run": Operation(_failed, (lambda r: next(iter(r.model(NAME).failed_runs())).drop(),)),
+    "fail run": Operation(_three, (fail,)),
+    "drop run": Operation(_with_run, (lambda r: failed(r)[0].drop(),)),
     "first dataset": Operation(_nothing, (lambda r: keep(r, 1),)),
     "dataset": Operation(_with_data, (lambda r: keep(r, 2), lambda r: r.dataset("sales:2").promote("golden"))),
     "label": Operation(_three, (lambda r: _version(r, 3).set_label("2.0.0"),)),
@@ -235,7 +228,7 @@ def facts_of(registry: mk.Registry) -> Facts:
     found["versions"] = {version.number: _facts_of_one(model, version) for version in versions}
     found["aliases"] = {alias: holder.number for alias, holder in model.aliases.items()}
     found["model"] = [model.is_open, model.title]
-    found["failed"] = [[run.error, run.params, run.history["loss"].last, run.verify()] for run in model.failed_runs()]
+    found["failed"] = [[run.error, run.params, run.history["loss"].last, run.verify()] for run in failed(registry)]
     found["history"] = [
         f"{e.journal} {e.entry} {e.action} {e.version} {None if e.action in OF_RUNS else e.subject} {e.text}"
         for e in sorted(model.history(), key=lambda e: (e.journal, e.entry))

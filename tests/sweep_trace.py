@@ -159,7 +159,7 @@ class Nursery:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-W", "ignore", str(Path(__file__).parent / "sweep_victim.py")]
-        # calls are counted for each process by itself: a run shall start no Git
+        # no Git: calls are counted for each process by itself; the name is the one that it would have told
         env = {**os.environ, "MODELKEEP_ACTOR": find_actor(), "PATH": ""}
         with (self.below / "said").open("ab") as said:
             self._forks = subprocess.Popen(
